@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+# mote: the two commands that a newcomer needs are `make run` and `make test`.
+#
+#   make            build/release/mote: musl, static, position independent, stripped
+#   make run        install what is missing, build, boot a Linux guest to a shell
+#   make test       install what is missing, build, run every test
+#   make lint       layering, format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, aarch64 compile
+#   make fuzz       libFuzzer targets, FUZZ_SECONDS each
+#   make bench      the figures of README.md, side by side
+#   make size       lines and bytes per folder
+
+VERSION := 0.1.0
+comma   := ,
+ARCH    ?= $(shell uname -m)
+B       := build
+
+# One suffix per architecture; the other architecture's files are not compiled.
+SUFFIX-x86_64  := x86
+SUFFIX-aarch64 := arm64
+SUFFIX  := $(SUFFIX-$(ARCH))
+OTHER   := $(filter-out $(SUFFIX),x86 arm64)
+ROOMS   := base boot virtio vmm api-socket
+C_ALL   := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c)) $(wildcard *.c)
+H_ALL   := $(foreach r,$(ROOMS),$(wildcard $(r)/*.h)) $(wildcard *.h)
+C_MOTE  := $(filter-out %_$(OTHER).c,$(C_ALL))
+C_LIB   := $(filter-out main.c,$(C_MOTE))
+C_UNIT  := $(wildcard tests/unit/*.c)
+
+CC      := gcc
+CLANG   := clang
+CROSS   := aarch64-linux-gnu-gcc
+
+# -Wsign-conversion comes with -Wconversion in C; the rest are habits that hide bugs in a VMM.
+WARN    := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wimplicit-fallthrough -Werror
+DEFS    := -D_GNU_SOURCE -DMOTE_VERSION='"$(VERSION)"' -I.
+COMMON  := -std=gnu11 $(WARN) $(DEFS) -MMD -MP
+
+# Release: musl's headers first, the kernel's only for what musl does not have.
+MUSL    := /usr/lib/$(ARCH)-linux-musl
+HARDEN  := -fstack-protector-strong -fcf-protection -ftrivial-auto-var-init=zero
+R_FLAGS := $(COMMON) -Os -g -fPIE -flto -ffunction-sections -fdata-sections $(HARDEN) \
+	-nostdinc -isystem /usr/include/$(ARCH)-linux-musl -isystem $(shell $(CC) -print-file-name=include) \
+	-idirafter /usr/include -idirafter /usr/include/$(ARCH)-linux-gnu
+R_LINK  := -static-pie -nostdlib -nostartfiles -flto -Os -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code
+R_OBJ   := $(C_MOTE:%.c=$(B)/release/%.o)
+
+.PHONY: all
+all: $(B)/release/mote
+
+# musl-gcc cannot link static-pie (its specs take Scrt1.o), so the start files are named here.
+$(B)/release/mote.debug: $(R_OBJ)
+	$(CC) $(R_LINK) -o $@ $(MUSL)/rcrt1.o $(MUSL)/crti.o $(R_OBJ) -Wl,--start-group $(MUSL)/libc.a -lgcc -Wl,--end-group $(MUSL)/crtn.o
+
+$(B)/release/mote: $(B)/release/mote.debug
+	strip -s -R .comment -o $@ $<
+
+$(B)/release/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(R_FLAGS) -c $< -o $@
+
+# Unit tests: glibc, because criterion and the sanitizers need it.
+define unit_build
+$(B)/$(1)/%.o: %.c Makefile
+	@mkdir -p $$(@D)
+	$(CC) $(COMMON) -O1 -g $(2) -c $$< -o $$@
+$(B)/$(1)/unit: $(C_LIB:%.c=$(B)/$(1)/%.o) $(C_UNIT:%.c=$(B)/$(1)/%.o)
+	$(CC) $(2) -o $$@ $$^ -lcriterion -lpthread
+endef
+$(eval $(call unit_build,unit,))
+$(eval $(call unit_build,asan,-fsanitize=address$(comma)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer))
+
+.PHONY: unit unit-asan
+unit: $(B)/unit/unit
+	@mkdir -p $(B)/results
+	$< --xml=$(B)/results/unit.xml
+
+unit-asan: $(B)/asan/unit
+	@mkdir -p $(B)/results
+	$< --xml=$(B)/results/unit-asan.xml
+
+# Fuzz targets: with clang's libFuzzer for `make fuzz`, and with a plain driver that replays the corpus for `make test`.
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz: $(FUZZERS:%=$(B)/fuzz/%)
+	@for f in $(FUZZERS); do mkdir -p $(B)/fuzz/corpus/$$f $(B)/fuzz/crashes/; \
+	echo "== $$f"; $(B)/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(B)/fuzz/crashes/ -print_final_stats=1 \
+	$(B)/fuzz/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
+
+$(B)/fuzz/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CLANG) $(COMMON) -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -c $< -o $@
+
+$(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/%.o $(C_LIB:%.c=$(B)/fuzz/obj/%.o)
+	$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ -lpthread
+
+.PHONY: clean
+clean:
+	rm -rf $(filter-out $(B)/cache,$(wildcard $(B)/*))
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fd.h - small helpers around file descriptors that retry EINTR and never leave half a transfer.
+ *
+ * Own nothing. Any thread.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* fd_close - close and set to -1; -1 is allowed. */
+void fd_close(int *fd);
+
+/* fd_read_all / fd_pread_all - exactly @len bytes: 0, -EIO at end of file, or -errno. */
+int fd_read_all(int fd, void *buf, size_t len);
+int fd_pread_all(int fd, void *buf, size_t len, uint64_t offset);
+
+/* fd_write_all - exactly @len bytes to a blocking fd: 0 or -errno. */
+int fd_write_all(int fd, const void *buf, size_t len);
+
+/* fd_set_nonblock - set or clear O_NONBLOCK: 0 or -errno. */
+int fd_set_nonblock(int fd, int on);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * irq.h - an interrupt line, seen from a device: an eventfd that KVM (KVM_IRQFD) or a test listens to.
+ *
+ * Each irq_raise is one edge. Any thread.
+ */
+#pragma once
+
+#include "base/err.h"
+
+struct irq {
+	int fd; /* eventfd, owned; -1 when not open */
+	unsigned int gsi;
+};
+
+/* irq_init - open the eventfd (close-on-exec, non-blocking). @gsi is kept for who wires it up. */
+int irq_init(struct irq *irq, unsigned int gsi, struct err *e);
+
+/* irq_fini - close it; safe on a line that is not open. */
+void irq_fini(struct irq *irq);
+
+/* irq_raise - one edge. Never blocks; edges that nobody has taken yet merge into one. */
+void irq_raise(struct irq *irq);
