@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * net.h - virtio-net on a tap (or a datagram socket that stands in for one).
+ *
+ * Created and destroyed on the loop thread while the machine is built or torn down; runs as
+ * virtio.h says. Frames go between the tap and guest RAM without a copy in mote.
+ * virtio 1.2, 5.1.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "virtio/virtio.h"
+
+struct net;
+
+/* Named as in the metrics output, group net_<iface id>; the rest of that group is in .virtio */
+struct net_metrics {
+	metric_t no_rx_avail_buffer;
+	metric_t no_tx_avail_buffer;
+	metric_t rx_queue_event_count;
+	metric_t rx_event_rate_limiter_count;
+	metric_t rx_rate_limiter_throttled;
+	metric_t rx_tap_event_count;
+	metric_t rx_bytes_count;
+	metric_t rx_packets_count;
+	metric_t rx_fails;	/* frames dropped: runt, or larger than the buffers of the guest */
+	metric_t rx_count;	/* successful reads of the tap */
+	metric_t tap_read_fails;
+	metric_t tap_write_fails;
+	metric_t tx_bytes_count;
+	metric_t tx_malformed_frames; /* runt, oversize, or a header that does not fit the frame */
+	metric_t tx_fails;
+	metric_t tx_count;	/* successful writes to the tap */
+	metric_t tx_packets_count;
+	metric_t tx_queue_event_count;
+	metric_t tx_rate_limiter_event_count;
+	metric_t tx_rate_limiter_throttled;
+	metric_t tx_spoofed_mac_count;
+	metric_t tx_remaining_reqs_count;
+	struct virtio_agg tap_write_agg;
+};
+
+enum net_backend {
+	NET_TAP,   /* from tap_open */
+	NET_DGRAM, /* each message is a 12-byte virtio-net header and a frame; no offload ioctl */
+};
+
+struct net_config {
+	const char *id;	       /* interface id, for log lines */
+	int fd;		       /* non-blocking; taken on success */
+	enum net_backend backend;
+	bool has_mac;
+	uint8_t mac[6];
+	bool has_mtu;
+	uint16_t mtu;	       /* 68..65535 */
+};
+
+/*
+ * net_create - an interface. On success *out is owned by the caller and cfg->fd by the interface;
+ * on failure nothing was taken. Errors: ENOMEM, errno of eventfd or epoll_ctl.
+ */
+int net_create(struct net **out, const struct net_config *cfg, const struct virtio_host *host,
+	       struct err *e);
+
+/* net_destroy - close everything. No vCPU runs any more. NULL is allowed. */
+void net_destroy(struct net *net);
+
+/* net_virtio - what to put on the bus. */
+struct virtio_dev *net_virtio(struct net *net);
+
+/* net_metrics - any thread. */
+const struct net_metrics *net_metrics(const struct net *net);
+
+/*
+ * tap_open - attach to an existing tap, or make one where we may: IFF_TAP | IFF_NO_PI |
+ * IFF_VNET_HDR, 12-byte header, non-blocking, close-on-exec. Returns the fd, owned by the caller,
+ * or -errno with a sentence that names the interface and what to do (a multi-queue tap, a name
+ * that is too long, no permission).
+ */
+int tap_open(const char *name, struct err *e);
+
+/*
+ * tap_set_offload - what the tap may leave to the guest, from the accepted GUEST_* feature bits.
+ * 0 or -errno. Loop thread.
+ */
+int tap_set_offload(int fd, uint64_t features);
