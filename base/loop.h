@@ -2,9 +2,10 @@
 /*
  * loop.h - the event loop: file descriptors, timers and signals become calls.
  *
- * A struct loop belongs to the one thread that calls loop_run; only that thread adds and removes
- * watches. loop_stop may be called on any thread. A watch is part of its owner and must stay put while it
- * is added. Level-triggered: a handler that leaves data behind is called again, so each handler
+ * A struct loop belongs to the one thread that calls loop_run; that thread adds and removes watches.
+ * Two exceptions: loop_stop may be called on any thread, and a watch with a lock may be added or
+ * modified by any thread that holds the lock. A watch is part of its owner and must stay put while
+ * it is added. Level-triggered: a handler that leaves data behind is called again, so each handler
  * does a bounded amount of work and returns, and nothing starves (hostile-inputs, event starvation).
  */
 #pragma once

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kvm_x86.c - the x86 side of VM creation; see kvm.h.
+ */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+
+#include "boot/layout_x86.h"
+#include "vmm/kvm.h"
+
+/*
+ * LAPICs, IOAPIC and PIC in the kernel. No PIT: hardware-reduced ACPI, kvm-clock and the TSC
+ * deadline timer leave nothing for it to do, and each PIT is a kernel thread on the host.
+ */
+int kvm_create_irqchip(struct kvm *kvm, struct err *e)
+{
+	/* Only CPUs without unrestricted guest mode need it, but all of those need it before a vCPU. */
+	if (ioctl(kvm->vm_fd, KVM_SET_TSS_ADDR, (unsigned long)LAYOUT_TSS) < 0)
+		return err_set(e, errno, "KVM_SET_TSS_ADDR");
+	if (ioctl(kvm->vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
+		return err_set(e, errno, "KVM_CREATE_IRQCHIP");
+	return 0;
+}
