@@ -39,9 +39,9 @@ struct blk_metrics {
 	struct virtio_agg write_agg;
 };
 
-struct blk_config {
+struct blk_params {
 	const char *id;	      /* drive id, for log lines */
-	int fd;		      /* open regular file or block device; taken on success */
+	int fd;		      /* regular file or block device; not owned, open until blk_destroy */
 	bool read_only;	      /* offers RO and refuses writes; fd may then be O_RDONLY */
 	bool writeback;	      /* offers FLUSH, which becomes fdatasync */
 	const char *serial;   /* answer to GET_ID, at most BLK_ID_LEN bytes; NULL: from fstat */
@@ -49,10 +49,9 @@ struct blk_config {
 
 /*
  * blk_create - a disk. Capacity comes from fstat or BLKGETSIZE64; a trailing part of a sector is not
- * visible (one warning). On success *out is owned by the caller and cfg->fd by the disk; on failure
- * nothing was taken. Errors: ENOMEM, EINVAL (neither file nor block device), errno of fstat/ioctl.
+ * visible (one warning). On success *out is owned by the caller. Errors: ENOMEM, EINVAL (neither file nor block device), errno of fstat/ioctl.
  */
-int blk_create(struct blk **out, const struct blk_config *cfg, const struct virtio_host *host,
+int blk_create(struct blk **out, const struct blk_params *params, const struct virtio_host *host,
 	       struct err *e);
 
 /* blk_destroy - close everything. No vCPU runs any more. NULL is allowed. */

@@ -48,9 +48,9 @@ enum net_backend {
 	NET_DGRAM, /* each message is a 12-byte virtio-net header and a frame; no offload ioctl */
 };
 
-struct net_config {
+struct net_params {
 	const char *id;	       /* interface id, for log lines */
-	int fd;		       /* non-blocking; taken on success */
+	int fd;		       /* non-blocking; not owned, open until net_destroy */
 	enum net_backend backend;
 	bool has_mac;
 	uint8_t mac[6];
@@ -59,10 +59,9 @@ struct net_config {
 };
 
 /*
- * net_create - an interface. On success *out is owned by the caller and cfg->fd by the interface;
- * on failure nothing was taken. Errors: ENOMEM, errno of eventfd or epoll_ctl.
+ * net_create - an interface. On success *out is owned by the caller. Errors: ENOMEM, errno of eventfd or epoll_ctl.
  */
-int net_create(struct net **out, const struct net_config *cfg, const struct virtio_host *host,
+int net_create(struct net **out, const struct net_params *params, const struct virtio_host *host,
 	       struct err *e);
 
 /* net_destroy - close everything. No vCPU runs any more. NULL is allowed. */

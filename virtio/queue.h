@@ -28,6 +28,8 @@ struct vq_ring {
 	gpa_t desc;    /* 16-byte aligned */
 	gpa_t avail;   /* 2-byte aligned */
 	gpa_t used;    /* 4-byte aligned */
+	bool indirect;	/* INDIRECT_DESC negotiated */
+	bool event_idx; /* EVENT_IDX negotiated */
 };
 
 /* One virtqueue. Embedded in its device; the fields belong to queue.c. */
@@ -35,9 +37,6 @@ struct vq {
 	struct mem *mem;
 	struct vq_ring ring;	/* as judged by vq_configure */
 	bool ready;
-	bool indirect;		/* INDIRECT_DESC negotiated */
-	bool event_idx;		/* EVENT_IDX negotiated */
-	bool kick_wanted;	/* the guest was asked to kick (no EVENT_IDX) */
 	uint16_t next_avail;	/* next avail entry to take */
 	uint16_t seen_avail;	/* avail index as last read and judged */
 	uint16_t next_used;	/* next used entry to write */
@@ -89,9 +88,6 @@ void vq_reset(struct vq *vq);
  */
 int vq_configure(struct vq *vq, const struct vq_ring *ring);
 
-/* vq_negotiated - the ring features of this queue, before the first vq_pop. */
-void vq_negotiated(struct vq *vq, bool indirect, bool event_idx);
-
 /*
  * vq_pop - take the next available chain (2.7.14).
  * 1: @c holds a validated copy; complete it exactly once, now or later. 0: nothing available (or the queue
@@ -99,6 +95,12 @@ void vq_negotiated(struct vq *vq, bool indirect, bool event_idx);
  * refused until vq_reset, and the device must answer with DEVICE_NEEDS_RESET (virtio_fail).
  */
 int vq_pop(struct vq *vq, struct vq_chain *c);
+
+/*
+ * vq_refuse - a device found a chain that breaks its own rules (no room for a header or status):
+ * treat it as a broken ring. @why: a string that stays valid. Returns -EBADMSG.
+ */
+int vq_refuse(struct vq *vq, const char *why);
 
 /*
  * vq_complete - give a chain back (2.7.8): @written bytes were written to its writable part.

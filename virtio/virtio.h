@@ -173,6 +173,12 @@ void virtio_config_changed(struct virtio_dev *dev);
  */
 void virtio_fail(struct virtio_dev *dev, const char *why);
 
+/* virtio_agg_add - one more operation that took @us microseconds. Loop thread. */
+void virtio_agg_add(struct virtio_agg *agg, uint64_t us);
+
+/* virtio_now_us - CLOCK_MONOTONIC, for virtio_agg_add. */
+uint64_t virtio_now_us(void);
+
 /* ---- for transports (vCPU thread, lock held) ---- */
 
 /* virtio_reset - as after creation (2.4.1): queues stopped, nothing accepted, no interrupt pending. */
