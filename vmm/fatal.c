@@ -108,7 +108,7 @@ static void fatal_handler(int sig, siginfo_t *info, void *context)
 int fatal_init(struct err *e)
 {
 	struct sigaction action = { .sa_sigaction = fatal_handler,
-				    .sa_flags = SA_SIGINFO | SA_RESETHAND };
+				    .sa_flags = SA_SIGINFO | (int)SA_RESETHAND };
 
 	/* Everything else waits: two dying threads must not mix their lines. */
 	sigfillset(&action.sa_mask);
