@@ -74,10 +74,10 @@ struct virtio_dev *net_virtio(struct net *net);
 const struct net_metrics *net_metrics(const struct net *net);
 
 /*
- * tap_open - attach to an existing tap, or make one where we may: IFF_TAP | IFF_NO_PI |
- * IFF_VNET_HDR, 12-byte header, non-blocking, close-on-exec. Returns the fd, owned by the caller,
- * or -errno with a sentence that names the interface and what to do (a multi-queue tap, a name
- * that is too long, no permission).
+ * tap_open - attach to an existing, persistent tap: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, 12-byte
+ * header, non-blocking, close-on-exec. Returns the fd, owned by the caller, or -errno with a sentence
+ * that names the interface and what to do: ENODEV (does not exist), EINVAL (several queues, or not
+ * a tap, or a bad name), EPERM, EBUSY.
  */
 int tap_open(const char *name, struct err *e);
 

@@ -74,8 +74,7 @@ struct virtio_host {
 struct virtio_metrics {
 	metric_t activate_fails;
 	metric_t cfg_fails;	  /* refused config space and register accesses */
-	metric_t event_fails;	  /* a back end or ring failed while handling an event */
-	metric_t ring_faults;	  /* times the guest broke a rule and the device needed a reset */
+	metric_t event_fails;	  /* times the device needed a reset: the guest broke a rule, or the host failed */
 	metric_t irq_triggers;	  /* interrupts raised for used buffers */
 	metric_t config_updates;  /* interrupts raised for configuration changes */
 };
@@ -172,6 +171,9 @@ void virtio_config_changed(struct virtio_dev *dev);
  * a configuration interrupt when the driver is running (2.1.2). Any thread with the lock held.
  */
 void virtio_fail(struct virtio_dev *dev, const char *why);
+
+/* virtio_queue_failed - virtio_fail for a negative result of work on queue @q. */
+void virtio_queue_failed(struct virtio_dev *dev, unsigned int q, int ret);
 
 /* virtio_agg_add - one more operation that took @us microseconds. Loop thread. */
 void virtio_agg_add(struct virtio_agg *agg, uint64_t us);

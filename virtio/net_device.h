@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * net_device.h - the state of an interface, shared by net.c, net_rx.c and net_tx.c only.
+ *
+ * Loop thread, except activate and reset (virtio.h).
+ */
+#pragma once
+
+#include <linux/virtio_net.h>
+
+#include "virtio/net.h"
+
+#define NET_RX 0 /* 5.1.2: receiveq1 */
+#define NET_TX 1 /* transmitq1 */
+
+#define NET_HDR_LEN   ((uint32_t)sizeof(struct virtio_net_hdr_v1))
+#define NET_FRAME_MIN 14u		     /* an Ethernet header */
+#define NET_FRAME_MAX (65535u + 14u + 4u)    /* a full IP packet, Ethernet header, VLAN tag */
+#define NET_RX_MAX    (NET_HDR_LEN + NET_FRAME_MAX)
+
+/* Work per event and direction, for the reason of BLK_BYTES_PER_EVENT. */
+#define NET_FRAMES_PER_EVENT 64
+#define NET_BYTES_PER_EVENT  (1u << 20)
+
+/*
+ * Receive buffers are popped before a frame comes, because the kernel cannot tell its size. 43 of
+ * 1.5 KiB hold the largest frame; with two full chains of iovecs there is always room for one more.
+ */
+#define NET_RX_BUFS VQ_SIZE_MAX
+#define NET_RX_IOVS (2 * VQ_SIZE_MAX)
+
+/* A receive buffer: one popped chain whose iovecs lie in order in rx_iov. */
+struct net_rx_buf {
+	uint16_t head;
+	uint16_t nr_iov;
+	uint32_t len; /* bytes, at most NET_RX_MAX */
+};
+
+struct net {
+	struct virtio_dev dev;
+	struct net_metrics metrics;
+	struct watch tap; /* fd is not owned */
+	enum net_backend backend;
+	bool offload_stale; /* accepted features not yet told to the tap */
+	bool has_mac;
+
+	bool rx_roomy; /* the guest once offered room for NET_RX_MAX */
+	uint32_t nr_rx;
+	uint32_t nr_rx_iov;
+	uint32_t rx_len; /* sum over rx_buf */
+	struct net_rx_buf rx_buf[NET_RX_BUFS];
+	struct iovec rx_iov[NET_RX_IOVS + 1]; /* one more for what did not fit */
+
+	struct iovec tx_iov[VQ_SIZE_MAX + 1]; /* one more for the copied headers */
+	struct vq_chain chain;
+};
+
+/* net_watch_tap - whether frames from the tap wake us. */
+void net_watch_tap(struct net *net, bool on);
+
+/*
+ * net_rx_work - tap to guest, until either has nothing left or the budget is spent. 0 or -EBADMSG.
+ * The tap is watched afterwards exactly if the guest has buffers.
+ */
+int net_rx_work(struct net *net);
+
+/* net_rx_reset - forget the buffers that were popped. */
+void net_rx_reset(struct net *net);
+
+/* net_tx_work - guest to tap, a bounded number of frames. Returns as virtio_class.queue_work. */
+int net_tx_work(struct net *net);

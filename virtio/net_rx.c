@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * net_rx.c - frames from the tap to the guest.
+ *
+ * readv goes straight into buffers that were popped beforehand; what a frame does not use stays for
+ * the next one. Without buffers the tap is not watched, so nothing spins, and the guest's next kick
+ * continues. Loop thread, net_rx_reset also vCPU threads. virtio 1.2: 5.1.6.3, 5.1.6.4.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "base/byteorder.h"
+#include "virtio/net_device.h"
+
+void net_rx_reset(struct net *net)
+{
+	net->rx_roomy = false;
+	net->nr_rx = 0;
+	net->nr_rx_iov = 0;
+	net->rx_len = 0;
+}
+
+/* Whether another buffer is of use and fits. */
+static bool rx_wants_buffer(const struct net *net, bool mergeable)
+{
+	if (net->nr_rx == NET_RX_BUFS || net->nr_rx_iov + VQ_SIZE_MAX > NET_RX_IOVS)
+		return false;
+	return mergeable ? net->rx_len < NET_RX_MAX : net->nr_rx == 0;
+}
+
+/* Pop buffers until the largest frame fits or the guest has none left. 0 or -EBADMSG. */
+static int rx_refill(struct net *net, bool mergeable)
+{
+	struct vq *vq = &net->dev.queue[NET_RX].vq;
+
+	while (rx_wants_buffer(net, mergeable)) {
+		struct net_rx_buf *buf = &net->rx_buf[net->nr_rx];
+		size_t nr_iov;
+		int64_t len;
+		int ret = vq_pop(vq, &net->chain);
+
+		if (ret <= 0)
+			return ret;
+		if (net->chain.writable_left < NET_HDR_LEN)
+			return vq_refuse(vq, "receive buffer smaller than a header");
+		/* Longer buffers are cut: the rest of them is never needed. */
+		len = vq_chain_iov(&net->chain, VQ_WRITABLE, NET_RX_MAX,
+				   net->rx_iov + net->nr_rx_iov, &nr_iov, VQ_SIZE_MAX);
+		if (len < 0)
+			return vq_refuse(vq, "receive buffer is not in RAM");
+		*buf = (struct net_rx_buf){
+			.head = net->chain.head,
+			.nr_iov = (uint16_t)nr_iov,
+			.len = (uint32_t)len,
+		};
+		net->nr_rx++;
+		net->nr_rx_iov += (uint32_t)nr_iov;
+		net->rx_len += (uint32_t)len;
+	}
+	if (net->rx_len >= NET_RX_MAX)
+		net->rx_roomy = true;
+	return 0;
+}
+
+/*
+ * Whether to read a frame into what there is. A guest that usually has room for the largest frame
+ * and now holds more than half of its ring is about to refill: waiting for its kick loses nothing,
+ * reading might cut a large frame. Any other guest gets what fits, so that nobody waits for ever.
+ */
+static bool rx_can_read(const struct net *net, bool mergeable)
+{
+	const struct vq *vq = &net->dev.queue[NET_RX].vq;
+
+	if (net->nr_rx == 0)
+		return false;
+	if (!mergeable || !net->rx_roomy || !rx_wants_buffer(net, mergeable))
+		return true;
+	return vq->nr_in_flight > vq->ring.size / 2;
+}
+
+/* Copy between @buf and the start of the first buffer, which is at least a header long. */
+static void rx_header_copy(struct net *net, uint8_t *buf, bool to_guest)
+{
+	size_t done = 0;
+
+	for (const struct iovec *v = net->rx_iov; done < NET_HDR_LEN; v++) {
+		size_t n = NET_HDR_LEN - done < v->iov_len ? NET_HDR_LEN - done : v->iov_len;
+
+		if (to_guest)
+			memcpy(v->iov_base, buf + done, n);
+		else
+			memcpy(buf + done, v->iov_base, n);
+		done += n;
+	}
+}
+
+/*
+ * Correct the header that the tap wrote (5.1.6.4.1). False: the frame is segmented although
+ * this driver did not accept that; such frames can be queued from before a reset.
+ */
+static bool rx_header(struct net *net, uint32_t nr_bufs)
+{
+	static const uint64_t gso = UINT64_C(1) << VIRTIO_NET_F_GUEST_TSO4 |
+				    UINT64_C(1) << VIRTIO_NET_F_GUEST_TSO6 |
+				    UINT64_C(1) << VIRTIO_NET_F_GUEST_UFO;
+	uint8_t hdr[NET_HDR_LEN];
+
+	rx_header_copy(net, hdr, false);
+	if (hdr[offsetof(struct virtio_net_hdr_v1, gso_type)] != VIRTIO_NET_HDR_GSO_NONE &&
+	    !(net->dev.driver_features & gso))
+		return false;
+	if (!virtio_has(&net->dev, VIRTIO_NET_F_GUEST_CSUM))
+		hdr[offsetof(struct virtio_net_hdr_v1, flags)] = 0;
+	le16_put(hdr + offsetof(struct virtio_net_hdr_v1, num_buffers), (uint16_t)nr_bufs);
+	rx_header_copy(net, hdr, true);
+	return true;
+}
+
+/* Give the first @nr buffers back, filled with @len bytes together. 0 or -EBADMSG. */
+static int rx_complete(struct net *net, uint32_t nr, uint32_t len)
+{
+	struct vq *vq = &net->dev.queue[NET_RX].vq;
+	uint32_t nr_iov = 0;
+
+	for (uint32_t i = 0; i < nr; i++) {
+		const struct net_rx_buf *buf = &net->rx_buf[i];
+		uint32_t n = len < buf->len ? len : buf->len;
+
+		if (vq_complete(vq, buf->head, n))
+			return -EBADMSG;
+		len -= n;
+		nr_iov += buf->nr_iov;
+		net->rx_len -= buf->len;
+	}
+	net->nr_rx -= nr;
+	net->nr_rx_iov -= nr_iov;
+	memmove(net->rx_buf, net->rx_buf + nr, net->nr_rx * sizeof(net->rx_buf[0]));
+	memmove(net->rx_iov, net->rx_iov + nr_iov, net->nr_rx_iov * sizeof(net->rx_iov[0]));
+	return 0;
+}
+
+/* A message of @len bytes lies in the first buffers, of @room bytes together. 0 or -EBADMSG. */
+static int rx_frame(struct net *net, uint32_t len, uint32_t room)
+{
+	uint32_t nr = 0, sum = 0;
+
+	/* Longer than its room: the byte that did not fit went elsewhere. The buffers are kept. */
+	if (len < NET_HDR_LEN + NET_FRAME_MIN || len > room) {
+		metric_inc(&net->metrics.rx_fails);
+		return 0;
+	}
+	while (sum < len)
+		sum += net->rx_buf[nr++].len;
+	if (!rx_header(net, nr)) {
+		metric_inc(&net->metrics.rx_fails);
+		return 0;
+	}
+	metric_inc(&net->metrics.rx_packets_count);
+	metric_add(&net->metrics.rx_bytes_count, len - NET_HDR_LEN);
+	return rx_complete(net, nr, len);
+}
+
+/* Read one frame: its length with header, or -errno. @room gets what the buffers hold. */
+static ssize_t rx_read(struct net *net, bool mergeable, uint32_t *room)
+{
+	uint32_t nr_iov = mergeable ? net->nr_rx_iov : net->rx_buf[0].nr_iov;
+	struct iovec *end = &net->rx_iov[nr_iov];
+	struct iovec saved = *end;
+	uint8_t spill;
+	ssize_t n;
+
+	*room = mergeable ? net->rx_len : net->rx_buf[0].len;
+	*end = (struct iovec){ .iov_base = &spill, .iov_len = 1 };
+	n = readv(net->tap.fd, net->rx_iov, (int)nr_iov + 1);
+	*end = saved;
+	return n < 0 ? -errno : n;
+}
+
+static int rx_run(struct net *net)
+{
+	struct vq *vq = &net->dev.queue[NET_RX].vq;
+	bool mergeable = virtio_has(&net->dev, VIRTIO_NET_F_MRG_RXBUF);
+	uint64_t nr_bytes = 0;
+
+	for (int nr = 0; nr < NET_FRAMES_PER_EVENT && nr_bytes < NET_BYTES_PER_EVENT; nr++) {
+		uint32_t room;
+		ssize_t n;
+		int ret = rx_refill(net, mergeable);
+
+		if (ret)
+			return ret;
+		if (!rx_can_read(net, mergeable)) {
+			if (vq_enable_kick(vq))
+				continue;
+			metric_inc(&net->metrics.no_rx_avail_buffer);
+			net_watch_tap(net, false);
+			return 0;
+		}
+		n = rx_read(net, mergeable, &room);
+		if (n == -EAGAIN || n == -EINTR)
+			break;
+		if (n < 0) {
+			metric_inc(&net->metrics.tap_read_fails);
+			break;
+		}
+		metric_inc(&net->metrics.rx_count);
+		ret = rx_frame(net, (uint32_t)n, room);
+		if (ret)
+			return ret;
+		nr_bytes += (uint64_t)n;
+	}
+	net_watch_tap(net, true);
+	return 0;
+}
+
+int net_rx_work(struct net *net)
+{
+	int ret;
+
+	vq_disable_kick(&net->dev.queue[NET_RX].vq);
+	ret = rx_run(net);
+	if (virtio_signal(&net->dev, NET_RX))
+		ret = -EBADMSG;
+	return ret;
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * queue.c - split virtqueues: judging rings, popping and completing chains; see queue.h.
+ *
+ * Loop thread (vq_configure, vq_reset: vCPU threads). virtio 1.2: 2.7.
+ */
+#include "virtio/queue.h"
+
+#include <errno.h>
+#include <linux/virtio_ring.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/byteorder.h"
+
+/* Bytes of the three parts, event index fields included (2.7, table of alignment and size). */
+#define DESC_BYTES	    16u
+#define AVAIL_BYTES(size)   (6u + 2u * (size))
+#define USED_BYTES(size)    (6u + 8u * (size))
+
+/* Offsets inside the parts (2.7.6, 2.7.8). */
+#define AVAIL_IDX	    2u
+#define AVAIL_RING(i)	    (4u + 2u * (i))
+#define AVAIL_USED_EVENT(s) (4u + 2u * (s))
+#define USED_IDX	    2u
+#define USED_RING(i)	    (4u + 8u * (i))
+#define USED_AVAIL_EVENT(s) (4u + 8u * (s))
+
+/* A descriptor, copied and in host byte order. */
+struct desc {
+	gpa_t addr;
+	uint32_t len;
+	uint16_t flags;
+	uint16_t next;
+};
+
+/* Where a walk along a chain stands: in the queue's own table or in an indirect one. */
+struct walk {
+	gpa_t table;
+	uint32_t nr;	   /* entries of this table */
+	uint32_t nr_max;   /* longest chain in this table */
+	uint32_t nr_seen;
+	bool indirect;
+	uint64_t nr_bytes; /* sum over the chain */
+};
+
+void vq_init(struct vq *vq, struct mem *mem)
+{
+	*vq = (struct vq){ .mem = mem };
+}
+
+void vq_reset(struct vq *vq)
+{
+	vq_init(vq, vq->mem);
+}
+
+int vq_refuse(struct vq *vq, const char *why)
+{
+	vq->fault = why;
+	return -EBADMSG;
+}
+
+int vq_configure(struct vq *vq, const struct vq_ring *ring)
+{
+	uint32_t size = ring->size;
+
+	/* Indexes are masked with size - 1 everywhere below; that needs a power of two. */
+	if (size == 0 || size > VQ_SIZE_MAX || (size & (size - 1))) {
+		vq->fault = "queue size is not a power of two in range";
+		return -EINVAL;
+	}
+	if (ring->desc.v % 16 || ring->avail.v % 2 || ring->used.v % 4) {
+		vq->fault = "ring address is not aligned";
+		return -EINVAL;
+	}
+	if (!mem_valid(vq->mem, ring->desc, DESC_BYTES * size) ||
+	    !mem_valid(vq->mem, ring->avail, AVAIL_BYTES(size)) ||
+	    !mem_valid(vq->mem, ring->used, USED_BYTES(size))) {
+		vq->fault = "ring is not in RAM";
+		return -EFAULT;
+	}
+	vq_reset(vq);
+	vq->ring = *ring;
+	vq->ready = true;
+	return 0;
+}
+
+/* Read the avail index once and judge it against what we have seen. */
+static int vq_look(struct vq *vq)
+{
+	uint16_t idx;
+
+	if (mem_load16(vq->mem, gpa_add(vq->ring.avail, AVAIL_IDX), &idx))
+		return vq_refuse(vq, "avail ring is not in RAM");
+	/*
+	 * Each chain has at least one descriptor, so what is available and in flight together fits
+	 * the table. An index that ran further, or backwards, would make us take stale entries
+	 * again and again.
+	 */
+	if ((uint16_t)(idx - vq->next_avail) > vq->ring.size - vq->nr_in_flight)
+		return vq_refuse(vq, "avail index jumped");
+	vq->seen_avail = idx;
+	return 0;
+}
+
+static int desc_read(const struct vq *vq, const struct walk *w, uint32_t i, struct desc *d)
+{
+	uint8_t raw[DESC_BYTES];
+	int ret = mem_read(vq->mem, gpa_add(w->table, (uint64_t)DESC_BYTES * i), raw, sizeof(raw));
+
+	if (ret)
+		return ret;
+	d->addr = GPA(le64_get(raw));
+	d->len = le32_get(raw + 8);
+	d->flags = le16_get(raw + 12);
+	d->next = le16_get(raw + 14);
+	/* From here on only the copy counts: the compiler may not read the table again. */
+	atomic_signal_fence(memory_order_acq_rel);
+	return 0;
+}
+
+/* Step from a descriptor into the table it names (2.7.5.3.1). */
+static int walk_indirect(struct vq *vq, struct walk *w, const struct desc *d)
+{
+	if (w->indirect)
+		return vq_refuse(vq, "indirect table inside an indirect table");
+	if (d->flags & VRING_DESC_F_NEXT)
+		return vq_refuse(vq, "indirect descriptor with a next one");
+	if (d->len == 0 || d->len % DESC_BYTES)
+		return vq_refuse(vq, "indirect table of odd length");
+	if (!mem_valid(vq->mem, d->addr, d->len))
+		return vq_refuse(vq, "indirect table is not in RAM");
+	w->indirect = true;
+	w->table = d->addr;
+	w->nr = d->len / DESC_BYTES;
+	w->nr_max = VQ_SIZE_MAX;
+	w->nr_seen = 0;
+	return 0;
+}
+
+/* Append one buffer to the chain. */
+static int walk_buffer(struct vq *vq, struct walk *w, const struct desc *d, struct vq_chain *c)
+{
+	bool writable = d->flags & VRING_DESC_F_WRITE;
+
+	if (!writable && c->nr_writable)
+		return vq_refuse(vq, "readable descriptor after a writable one");
+	w->nr_bytes += d->len;
+	if (w->nr_bytes > UINT64_C(1) << 32)
+		return vq_refuse(vq, "chain longer than 4 GiB");
+	if (d->len == 0)
+		return 0;
+	if (!mem_valid(vq->mem, d->addr, d->len))
+		return vq_refuse(vq, "buffer is not in RAM");
+	c->seg[c->nr_readable + c->nr_writable] = (struct vq_seg){ .addr = d->addr, .len = d->len };
+	if (writable) {
+		c->nr_writable++;
+		c->writable_left += d->len;
+	} else {
+		c->nr_readable++;
+		c->readable_left += d->len;
+	}
+	return 0;
+}
+
+static int walk_chain(struct vq *vq, uint16_t head, struct vq_chain *c)
+{
+	struct walk w = { .table = vq->ring.desc, .nr = vq->ring.size, .nr_max = vq->ring.size };
+	uint16_t known = VRING_DESC_F_NEXT | VRING_DESC_F_WRITE;
+	uint32_t i = head;
+	struct desc d;
+	int ret;
+
+	if (vq->ring.indirect)
+		known |= VRING_DESC_F_INDIRECT;
+	for (;;) {
+		if (i >= w.nr)
+			return vq_refuse(vq, "descriptor index outside the table");
+		/* The only way to exceed this is a loop; it also bounds c->seg. */
+		if (w.nr_seen++ >= w.nr_max)
+			return vq_refuse(vq, "chain longer than the queue");
+		if (desc_read(vq, &w, i, &d))
+			return vq_refuse(vq, "descriptor table is not in RAM");
+		if (d.flags & ~known)
+			return vq_refuse(vq, "descriptor flag that was not negotiated");
+		if (d.flags & VRING_DESC_F_INDIRECT) {
+			ret = walk_indirect(vq, &w, &d);
+			if (ret)
+				return ret;
+			i = 0;
+			continue;
+		}
+		ret = walk_buffer(vq, &w, &d, c);
+		if (ret)
+			return ret;
+		if (!(d.flags & VRING_DESC_F_NEXT))
+			return 0;
+		i = d.next;
+	}
+}
+
+int vq_pop(struct vq *vq, struct vq_chain *c)
+{
+	uint16_t slot, head;
+	int ret;
+
+	if (!vq->ready)
+		return 0;
+	if (vq->fault)
+		return -EBADMSG;
+	if (vq->next_avail == vq->seen_avail) {
+		ret = vq_look(vq);
+		if (ret)
+			return ret;
+		if (vq->next_avail == vq->seen_avail)
+			return 0;
+	}
+
+	slot = (uint16_t)(vq->next_avail & (vq->ring.size - 1));
+	if (mem_load16(vq->mem, gpa_add(vq->ring.avail, AVAIL_RING(slot)), &head))
+		return vq_refuse(vq, "avail ring is not in RAM");
+	if (head >= vq->ring.size)
+		return vq_refuse(vq, "chain head outside the table");
+	/* A head that is out twice would be completed twice: use after completion in a driver or in us. */
+	if (vq->in_flight[head / 64] & UINT64_C(1) << head % 64)
+		return vq_refuse(vq, "chain head is already in flight");
+
+	c->mem = vq->mem;
+	c->head = head;
+	c->nr_readable = 0;
+	c->nr_writable = 0;
+	c->readable_left = 0;
+	c->writable_left = 0;
+	ret = walk_chain(vq, head, c);
+	if (ret)
+		return ret;
+	c->rd = (struct vq_cursor){ .seg = 0 };
+	c->wr = (struct vq_cursor){ .seg = c->nr_readable };
+
+	vq->in_flight[head / 64] |= UINT64_C(1) << head % 64;
+	vq->nr_in_flight++;
+	vq->next_avail++;
+	return 1;
+}
+
+int vq_complete(struct vq *vq, uint16_t head, uint32_t written)
+{
+	uint16_t slot = (uint16_t)(vq->next_used & (vq->ring.size - 1));
+	uint8_t elem[8];
+
+	le32_put(elem, head);
+	le32_put(elem + 4, written);
+	if (mem_write(vq->mem, gpa_add(vq->ring.used, USED_RING(slot)), elem, sizeof(elem)))
+		return vq_refuse(vq, "used ring is not in RAM");
+	vq->in_flight[head / 64] &= ~(UINT64_C(1) << head % 64);
+	vq->nr_in_flight--;
+	vq->next_used++;
+	return 0;
+}
+
+int vq_publish(struct vq *vq)
+{
+	if (vq->published_used == vq->next_used)
+		return 0;
+	/* mem_store16 releases: the elements and the data are visible before the index. */
+	if (mem_store16(vq->mem, gpa_add(vq->ring.used, USED_IDX), vq->next_used))
+		return vq_refuse(vq, "used ring is not in RAM");
+	vq->published_used = vq->next_used;
+	return 0;
+}
+
+bool vq_should_notify(struct vq *vq)
+{
+	uint16_t old = vq->signalled_used;
+	uint16_t now = vq->published_used;
+	uint16_t v;
+
+	if (old == now)
+		return false;
+	vq->signalled_used = now;
+
+	/*
+	 * Index stored before the event field is loaded. Without the barrier both sides may miss
+	 * each other: we see an old used_event, the driver an old index, and nobody wakes anybody.
+	 */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (!vq->ring.event_idx) {
+		if (mem_load16(vq->mem, vq->ring.avail, &v))
+			return true;
+		return !(v & VRING_AVAIL_F_NO_INTERRUPT);
+	}
+	if (mem_load16(vq->mem, gpa_add(vq->ring.avail, AVAIL_USED_EVENT(vq->ring.size)), &v))
+		return true;
+	return vring_need_event(v, now, old);
+}
+
+void vq_disable_kick(struct vq *vq)
+{
+	/* With event indexes the old avail_event, already passed, does the same for free. */
+	if (vq->ready && !vq->ring.event_idx)
+		mem_store16(vq->mem, vq->ring.used, VRING_USED_F_NO_NOTIFY);
+}
+
+bool vq_enable_kick(struct vq *vq)
+{
+	uint16_t idx;
+
+	if (!vq->ready)
+		return false;
+	if (vq->ring.event_idx)
+		mem_store16(vq->mem, gpa_add(vq->ring.used, USED_AVAIL_EVENT(vq->ring.size)),
+			    vq->next_avail);
+	else
+		mem_store16(vq->mem, vq->ring.used, 0);
+
+	/* The driver stores its index, then looks whether we want a kick; we do it the other way. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (mem_load16(vq->mem, gpa_add(vq->ring.avail, AVAIL_IDX), &idx))
+		return false;
+	return idx != vq->next_avail;
+}
