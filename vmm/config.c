@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config.c - defaults, and the judgement on each change of the configuration.
+ *
+ * Paths are the operator's, so they are followed wherever they lead; but what is opened must be of
+ * the expected kind, and opening must not block: a FIFO in place of a disk would stop the API. Loop
+ * thread, before the machine is built.
+ */
+#include "vmm/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/fd.h"
+#include "virtio/net.h"
+
+const struct config_name config_huge_pages[] = {
+	{ "None", HUGE_PAGES_NONE },
+	{ "Transparent", HUGE_PAGES_TRANSPARENT },
+	{ "2M", HUGE_PAGES_2M },
+	{ NULL, 0 },
+};
+
+const struct config_name config_cache_types[] = {
+	{ "Unsafe", CACHE_TYPE_UNSAFE },
+	{ "Writeback", CACHE_TYPE_WRITEBACK },
+	{ NULL, 0 },
+};
+
+const struct config_name config_io_engines[] = {
+	{ "Async", IO_ENGINE_ASYNC },
+	{ "Sync", IO_ENGINE_SYNC },
+	{ NULL, 0 },
+};
+
+const char *config_name_of(const struct config_name *table, uint8_t value)
+{
+	while (table->name && table->value != value)
+		table++;
+	return table->name;
+}
+
+void config_init(struct config *c)
+{
+	c->machine = (struct machine_config){
+		.vcpu_count = 1,
+		.mem_size_mib = CONFIG_MEM_DEFAULT_MIB,
+		.cpu_template = CPU_TEMPLATE_NONE,
+	};
+	c->has_boot_source = false;
+	c->has_logger = false;
+	c->has_metrics = false;
+	c->has_serial = false;
+	c->nr_drives = 0;
+	c->nr_nets = 0;
+	c->boot_source.kernel_fd = -1;
+	c->boot_source.initrd_fd = -1;
+}
+
+void config_fini(struct config *c)
+{
+	size_t i;
+
+	fd_close(&c->boot_source.kernel_fd);
+	fd_close(&c->boot_source.initrd_fd);
+	for (i = 0; i < c->nr_drives; i++)
+		fd_close(&c->drive[i].fd);
+	for (i = 0; i < c->nr_nets; i++)
+		fd_close(&c->net[i].tap_fd);
+	config_init(c);
+}
+
+/* The candidate for an update: what is given over what there is. */
+static struct machine_config machine_merge(const struct machine_config *old,
+					   const struct machine_update *u)
+{
+	struct machine_config m = *old;
+
+	if (u->has_vcpu_count)
+		m.vcpu_count = u->v.vcpu_count;
+	if (u->has_mem_size_mib)
+		m.mem_size_mib = u->v.mem_size_mib;
+	if (u->has_smt)
+		m.smt = u->v.smt;
+	if (u->has_cpu_template)
+		m.cpu_template = u->v.cpu_template;
+	if (u->has_track_dirty_pages)
+		m.track_dirty_pages = u->v.track_dirty_pages;
+	if (u->has_huge_pages)
+		m.huge_pages = u->v.huge_pages;
+	return m;
+}
+
+int config_update_machine(struct config *c, const struct machine_update *u, struct err *e)
+{
+	struct machine_config m = machine_merge(&c->machine, u);
+	int ret;
+
+	ret = config_check_arch(&m, e);
+	if (ret)
+		return err_wrap(e, "Machine config error");
+	if (m.vcpu_count < 1 || m.vcpu_count > CONFIG_VCPUS_MAX ||
+	    (m.smt && m.vcpu_count > 1 && m.vcpu_count % 2))
+		return err_set(e, 0,
+			       "Machine config error: The number of vCPUs must be greater than 0, "
+			       "less than %d and must be 1 or an even number if SMT is enabled.",
+			       CONFIG_VCPUS_MAX);
+	/* Transparent huge pages would work with odd sizes, but lose the last page's alignment. */
+	if (!m.mem_size_mib || (m.huge_pages != HUGE_PAGES_NONE && m.mem_size_mib % 2))
+		return err_set(e, 0,
+			       "Machine config error: The memory size (MiB) is either 0, or not a "
+			       "multiple of the configured page size.");
+	c->machine = m;
+	return 0;
+}
+
+enum file_kind { FILE_REGULAR, FILE_OR_DISK };
+
+/*
+ * Open what the operator named, and say in @what's words why not: "<what> <errno text> (os error
+ * N) <path>" is the order clients match.
+ */
+static int open_file(const char *path, int flags, enum file_kind kind, const char *what,
+		     struct err *e)
+{
+	struct stat st;
+	int fd, errnum;
+
+	/* O_NONBLOCK: a FIFO, or a device that waits for its medium, must not hold up the API. */
+	do {
+		fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	} while (fd < 0 && errno == EINTR);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		errnum = errno;
+		fd_close(&fd);
+		err_set(e, 0, "%s %s (os error %d) %s", what, strerror(errnum), errnum, path);
+		if (e)
+			e->code = errnum;
+		return -errnum;
+	}
+	if (!S_ISREG(st.st_mode) && !(kind == FILE_OR_DISK && S_ISBLK(st.st_mode))) {
+		fd_close(&fd);
+		return err_set(e, 0, "%s %s is not a regular file%s", what, path,
+			       kind == FILE_OR_DISK ? " or block device" : "");
+	}
+	return fd;
+}
+
+/* Text before " -- " and after: printable ASCII only, or a guest reads something else than we. */
+static int check_boot_args(const char *args, struct err *e)
+{
+	size_t len = strlen(args), i;
+
+	if (len >= CONFIG_CMDLINE_MAX)
+		return err_set(e, 0,
+			       "Boot source error: The kernel command line is invalid: Inserting "
+			       "string would make command line too long.");
+	for (i = 0; i < len; i++)
+		if (args[i] < ' ' || args[i] > '~')
+			return err_set(e, 0,
+				       "Boot source error: The kernel command line is invalid: "
+				       "String contains a non-printable ASCII character.");
+	return 0;
+}
+
+int config_put_boot_source(struct config *c, const struct boot_source_config *b, struct err *e)
+{
+	int kernel_fd, initrd_fd = -1, ret;
+
+	kernel_fd = open_file(b->kernel_image_path, O_RDONLY, FILE_REGULAR,
+			      "Boot source error: The kernel file cannot be opened:", e);
+	if (kernel_fd < 0)
+		return kernel_fd;
+	if (b->has_initrd_path) {
+		initrd_fd = open_file(b->initrd_path, O_RDONLY, FILE_REGULAR,
+				      "Boot source error: The initrd file cannot be opened due to "
+				      "invalid path or invalid permissions.", e);
+		if (initrd_fd < 0) {
+			fd_close(&kernel_fd);
+			return initrd_fd;
+		}
+	}
+	ret = b->has_boot_args ? check_boot_args(b->boot_args, e) : 0;
+	if (ret) {
+		fd_close(&kernel_fd);
+		fd_close(&initrd_fd);
+		return ret;
+	}
+	fd_close(&c->boot_source.kernel_fd);
+	fd_close(&c->boot_source.initrd_fd);
+	c->boot_source = *b;
+	c->boot_source.kernel_fd = kernel_fd;
+	c->boot_source.initrd_fd = initrd_fd;
+	c->has_boot_source = true;
+	return 0;
+}
+
+static size_t find_drive(const struct config *c, const char *id)
+{
+	size_t i;
+
+	for (i = 0; i < c->nr_drives; i++)
+		if (!strcmp(c->drive[i].drive_id, id))
+			break;
+	return i;
+}
+
+/* Is this a drive we can open, and may it stand at place @i? */
+static int check_drive(const struct config *c, const struct drive_config *d, size_t i, struct err *e)
+{
+	if (d->is_root_device && c->nr_drives && c->drive[0].is_root_device && i != 0)
+		return err_set(e, 0, "Drive config error: A root block device already exists!");
+	if (i == CONFIG_SLOTS_MAX)
+		return err_set(e, 0, "Drive config error: no room for drive %s: at most %d drives "
+			       "can be configured", d->drive_id, CONFIG_SLOTS_MAX);
+	if (d->has_socket && !d->has_path_on_host && !d->has_is_read_only && !d->has_rate_limiter &&
+	    !d->has_io_engine)
+		return err_set(e, 0, "Drive config error: Unable to create the virtio block device: "
+			       "vhost-user drives (`socket`) are not supported yet");
+	if (d->has_socket || !d->has_path_on_host)
+		return err_set(e, 0, "Drive config error: Unable to create the virtio block device: "
+			       "Invalid block config.");
+	return 0;
+}
+
+static void swap_drives(struct drive_config *a, struct drive_config *b)
+{
+	char *p = (char *)a, *q = (char *)b;
+	size_t i;
+
+	for (i = 0; i < sizeof(*a); i++) {
+		char t = p[i];
+
+		p[i] = q[i];
+		q[i] = t;
+	}
+}
+
+int config_put_drive(struct config *c, const struct drive_config *d, struct err *e)
+{
+	size_t i = find_drive(c, d->drive_id);
+	int fd, ret;
+
+	ret = check_drive(c, d, i, e);
+	if (ret)
+		return ret;
+	fd = open_file(d->path_on_host, d->is_read_only ? O_RDONLY : O_RDWR, FILE_OR_DISK,
+		       "Drive config error: Unable to create the virtio block device: Virtio "
+		       "backend error: Error manipulating the backing file:", e);
+	if (fd < 0)
+		return fd;
+	if (i < c->nr_drives) {
+		fd_close(&c->drive[i].fd);
+	} else if (d->is_root_device) {
+		memmove(&c->drive[1], &c->drive[0], c->nr_drives * sizeof(c->drive[0]));
+		c->nr_drives++;
+		i = 0;
+	} else {
+		c->nr_drives++;
+	}
+	c->drive[i] = *d;
+	c->drive[i].fd = fd;
+	/* The kernel's root=/dev/vda means the first. */
+	if (d->is_root_device && i != 0)
+		swap_drives(&c->drive[0], &c->drive[i]);
+	return 0;
+}
+
+static size_t find_net(const struct config *c, const char *id)
+{
+	size_t i;
+
+	for (i = 0; i < c->nr_nets; i++)
+		if (!strcmp(c->net[i].iface_id, id))
+			break;
+	return i;
+}
+
+static int check_net(const struct config *c, const struct net_config *n, size_t place,
+		     struct err *e)
+{
+	size_t i;
+
+	for (i = 0; n->has_guest_mac && i < c->nr_nets; i++) {
+		const struct net_config *other = &c->net[i];
+		const uint8_t *m = n->guest_mac;
+
+		if (i != place && other->has_guest_mac && !memcmp(m, other->guest_mac, 6))
+			return err_set(e, 0,
+				       "Network config error: The MAC address is already in use: "
+				       "%02x:%02x:%02x:%02x:%02x:%02x",
+				       m[0], m[1], m[2], m[3], m[4], m[5]);
+	}
+	if (place == CONFIG_SLOTS_MAX)
+		return err_set(e, 0, "Network config error: no room for interface %s: at most %d "
+			       "interfaces can be configured", n->iface_id, CONFIG_SLOTS_MAX);
+	if (n->has_mtu && n->mtu < CONFIG_MTU_MIN)
+		return err_set(e, 0, "Network config error: Could not create the network device: "
+			       "MTU %d is out of range [%d, 65535]", n->mtu, CONFIG_MTU_MIN);
+	return 0;
+}
+
+/* Clients match everything up to "devices."; the rest says what really went wrong. */
+static int open_tap(const char *name, struct err *e)
+{
+	struct err cause = { 0 };
+	int fd;
+
+	fd = tap_open(name, &cause);
+	if (fd >= 0)
+		return fd;
+	err_set(e, 0,
+		"Network config error: Could not create the network device: Open tap device failed: "
+		"Error while creating ifreq structure: %s (os error %d). Invalid TUN/TAP Backend "
+		"provided by %s. Check our documentation on setting up the network devices. %s",
+		strerror(-fd), -fd, name, cause.msg);
+	if (e)
+		e->code = -fd;
+	return fd;
+}
+
+int config_put_net(struct config *c, const struct net_config *n, struct err *e)
+{
+	size_t i = find_net(c, n->iface_id);
+	bool replace = i < c->nr_nets;
+	int fd, ret;
+
+	ret = check_net(c, n, i, e);
+	if (ret)
+		return ret;
+	if (replace && !strcmp(n->host_dev_name, c->net[i].host_dev_name)) {
+		/* A tap has one user: opening it again would find it busy with ourselves. */
+		fd = c->net[i].tap_fd;
+		c->net[i].tap_fd = -1;
+	} else {
+		fd = open_tap(n->host_dev_name, e);
+		if (fd < 0)
+			return fd;
+	}
+	if (replace) {
+		fd_close(&c->net[i].tap_fd);
+		c->nr_nets--;
+		if (i != c->nr_nets)
+			c->net[i] = c->net[c->nr_nets];
+	}
+	c->net[c->nr_nets] = *n;
+	c->net[c->nr_nets].tap_fd = fd;
+	c->nr_nets++;
+	return 0;
+}
+
+int config_put_serial(struct config *c, const struct serial_config *s, struct err *e)
+{
+	(void)e;
+	c->serial = *s;
+	c->has_serial = true;
+	return 0;
+}
+
+int config_check(const struct config *c, struct err *e)
+{
+	size_t nr = c->nr_drives + c->nr_nets;
+
+	if (!c->has_boot_source)
+		return err_set(e, 0, "Start microvm error: Cannot start microvm without kernel "
+			       "configuration.");
+	if (nr > CONFIG_DEVICES_MAX)
+		return err_set(e, 0,
+			       "Start microvm error: Could not attach device: Could not allocate "
+			       "GSI: The requested resource is not available. %zu drives and "
+			       "interfaces are configured, %d fit", nr, CONFIG_DEVICES_MAX);
+	return 0;
+}
+
+const char *config_boot_args(const struct config *c)
+{
+	return c->boot_source.has_boot_args ? c->boot_source.boot_args : CONFIG_CMDLINE_DEFAULT;
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config.h - what the VM shall be: one struct, filled by the API, the config file and tests alike.
+ *
+ * Owns the files and taps that a configuration names: they are opened when they are configured, so
+ * that a missing file is refused in that call, and closed when they are replaced or by config_fini.
+ * Every config_* function that changes something first judges the whole candidate; on error
+ * nothing has changed. All run on the loop thread, before the machine is built; afterwards the
+ * struct is read-only. Error sentences are those that clients of the API match.
+ *
+ * The struct is large (paths) and meant for static storage: pages that are never touched cost
+ * nothing. Sizes and ids are checked by the decoder, so strings always end in NUL.
+ */
+#pragma once
+
+#include <linux/if.h>
+#include <linux/limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define CONFIG_VCPUS_MAX 32	 /* what Firecracker promises and clients plan with */
+#define CONFIG_MEM_DEFAULT_MIB 128
+#define CONFIG_DEVICES_MAX 17	 /* drives + interfaces: GSIs 5..23 without two for platform devices */
+#define CONFIG_SLOTS_MAX 32	 /* of each kind; more than fit, as the surplus is refused at start */
+#define CONFIG_ID_MAX 128	 /* drive_id, iface_id with NUL; far beyond what orchestrators make */
+#define CONFIG_PARTUUID_MAX 64	 /* a GUID has 36 characters, MBR style 11; /PARTNROFF= may follow */
+#define CONFIG_CMDLINE_MAX 2048	 /* COMMAND_LINE_SIZE of x86_64 and arm64 Linux, with NUL */
+#define CONFIG_MODULE_MAX 128	 /* log filter: a module path */
+#define CONFIG_PROPERTIES_MAX 4096 /* metrics properties, kept as JSON text */
+#define CONFIG_MTU_MIN 68	 /* virtio 1.2, 5.1.4.1 */
+
+/* Used when boot_args was not given. */
+#define CONFIG_CMDLINE_DEFAULT                                                                     \
+	"reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux i8042.nomux i8042.dumbkbd "         \
+	"swiotlb=noforce"
+
+enum huge_pages { HUGE_PAGES_NONE, HUGE_PAGES_TRANSPARENT, HUGE_PAGES_2M };
+
+/* The numbers are ours; which names an architecture accepts is in config_cpu_templates. */
+enum cpu_template {
+	CPU_TEMPLATE_NONE,
+	CPU_TEMPLATE_C3,
+	CPU_TEMPLATE_T2,
+	CPU_TEMPLATE_T2S,
+	CPU_TEMPLATE_T2CL,
+	CPU_TEMPLATE_T2A,
+	CPU_TEMPLATE_V1N1,
+};
+
+/* A name in the API and its value. Tables end with a NULL name. */
+struct config_name {
+	const char *name;
+	uint8_t value;
+};
+
+extern const struct config_name config_cpu_templates[]; /* config_x86.c, config_arm64.c */
+extern const struct config_name config_huge_pages[];
+extern const struct config_name config_cache_types[];
+extern const struct config_name config_io_engines[];
+
+/* config_name_of - the name of @value, which must be in the table. */
+const char *config_name_of(const struct config_name *table, uint8_t value);
+
+enum cache_type { CACHE_TYPE_UNSAFE, CACHE_TYPE_WRITEBACK };
+enum io_engine { IO_ENGINE_SYNC, IO_ENGINE_ASYNC };
+
+struct machine_config {
+	uint8_t vcpu_count;	/* 1..CONFIG_VCPUS_MAX; 1 or even with smt */
+	uint8_t huge_pages;	/* enum huge_pages */
+	uint8_t cpu_template;	/* enum cpu_template */
+	bool smt;
+	bool track_dirty_pages;
+	uint64_t mem_size_mib;	/* > 0; even unless huge_pages is None; may be absurdly large */
+};
+
+/* PUT and PATCH /machine-config: only what is given changes. A PUT gives all but cpu_template. */
+struct machine_update {
+	bool has_vcpu_count;
+	bool has_mem_size_mib;
+	bool has_smt;
+	bool has_cpu_template; /* deprecated field: the reply carries the Deprecation header */
+	bool has_track_dirty_pages;
+	bool has_huge_pages;
+	struct machine_config v;
+};
+
+struct boot_source_config {
+	bool has_initrd_path;
+	bool has_boot_args;
+	char kernel_image_path[PATH_MAX];
+	char initrd_path[PATH_MAX];
+	char boot_args[PATH_MAX]; /* roomier than allowed, so that config, not decode, refuses */
+	/* Set by config_put_boot_source, owned by struct config. */
+	int kernel_fd;
+	int initrd_fd; /* -1 when there is none */
+};
+
+/* One token bucket; size 0 or refill time 0 disables it. */
+struct bucket_config {
+	bool has_one_time_burst;
+	uint64_t size;		 /* bytes or operations */
+	uint64_t one_time_burst; /* as size; 0 when not given */
+	uint64_t refill_time_ms;
+};
+
+struct limiter_config {
+	bool has_bandwidth;
+	bool has_ops;
+	struct bucket_config bandwidth;
+	struct bucket_config ops;
+};
+
+struct drive_config {
+	char drive_id[CONFIG_ID_MAX];
+	char partuuid[CONFIG_PARTUUID_MAX];
+	bool has_partuuid;
+	bool is_root_device;
+	bool has_is_read_only;
+	bool is_read_only;
+	bool has_path_on_host;
+	bool has_rate_limiter;
+	bool has_io_engine;
+	bool has_socket;
+	uint8_t cache_type; /* enum cache_type */
+	uint8_t io_engine;  /* enum io_engine */
+	struct limiter_config rate_limiter;
+	int fd; /* set by config_put_drive, owned by struct config */
+	char path_on_host[PATH_MAX];
+	char socket[PATH_MAX];
+};
+
+/* PATCH /drives/{id} */
+struct drive_update {
+	char drive_id[CONFIG_ID_MAX];
+	bool has_path_on_host;
+	bool has_rate_limiter;
+	struct limiter_config rate_limiter;
+	char path_on_host[PATH_MAX];
+};
+
+struct net_config {
+	char iface_id[CONFIG_ID_MAX];
+	char host_dev_name[CONFIG_ID_MAX]; /* roomier than IFNAMSIZ, so that config refuses */
+	bool has_guest_mac;
+	bool has_mtu;
+	bool has_rx_rate_limiter;
+	bool has_tx_rate_limiter;
+	uint8_t guest_mac[6];
+	uint16_t mtu; /* CONFIG_MTU_MIN..65535 */
+	struct limiter_config rx_rate_limiter;
+	struct limiter_config tx_rate_limiter;
+	int tap_fd; /* set by config_put_net, owned by struct config */
+};
+
+/* PATCH /network-interfaces/{id} */
+struct net_update {
+	char iface_id[CONFIG_ID_MAX];
+	bool has_rx_rate_limiter;
+	bool has_tx_rate_limiter;
+	struct limiter_config rx_rate_limiter;
+	struct limiter_config tx_rate_limiter;
+};
+
+/* PUT /logger and the config file; enum log_level for level. Applied by who owns the log. */
+struct logger_config {
+	bool has_log_path;
+	bool has_level; /* when not given the level resets to Info */
+	bool has_show_level;
+	bool has_show_log_origin;
+	bool has_module;
+	uint8_t level; /* enum log_level of base/log.h */
+	bool show_level;
+	bool show_log_origin;
+	char module[CONFIG_MODULE_MAX];
+	char log_path[PATH_MAX];
+};
+
+/* PUT /metrics and the config file */
+struct metrics_config {
+	bool emit_id;
+	bool has_properties;
+	char properties[CONFIG_PROPERTIES_MAX]; /* the checked JSON object, as text */
+	char metrics_path[PATH_MAX];
+};
+
+/* PUT /serial */
+struct serial_config {
+	bool has_serial_out_path;
+	bool has_rate_limiter;
+	struct bucket_config rate_limiter; /* bytes */
+	char serial_out_path[PATH_MAX];
+};
+
+struct config {
+	struct machine_config machine;
+	bool has_boot_source;
+	bool has_logger;  /* from the config file only */
+	bool has_metrics; /* from the config file only */
+	bool has_serial;
+	size_t nr_drives;
+	size_t nr_nets;
+	struct boot_source_config boot_source;
+	/* The root drive, if any, is first; the others keep the order of their configuration. */
+	struct drive_config drive[CONFIG_SLOTS_MAX];
+	struct net_config net[CONFIG_SLOTS_MAX];
+	struct logger_config logger;
+	struct metrics_config metrics;
+	struct serial_config serial;
+};
+
+/* config_init - defaults: 1 vCPU, 128 MiB, nothing attached. @c is zeroed storage (static). */
+void config_init(struct config *c);
+
+/* config_fini - close every file and tap; @c is then as after config_init. */
+void config_fini(struct config *c);
+
+/* config_update_machine - PUT and PATCH /machine-config. Errors: EINVAL. */
+int config_update_machine(struct config *c, const struct machine_update *u, struct err *e);
+
+/*
+ * config_put_boot_source - open kernel and initrd, check the command line, replace what was there.
+ * @b is copied; its fds are not looked at. Errors: errno of open, EINVAL.
+ */
+int config_put_boot_source(struct config *c, const struct boot_source_config *b, struct err *e);
+
+/*
+ * config_put_drive - add a drive or replace the one with the same id (in place; a new root moves to
+ * the front). Opens the file. Errors: EINVAL (second root, vhost-user, bad combination), errno of open.
+ */
+int config_put_drive(struct config *c, const struct drive_config *d, struct err *e);
+
+/*
+ * config_put_net - add an interface, or replace the one with the same id: then the last interface
+ * takes the old place and the new one goes to the end, as clients of Firecracker see it. Opens the tap.
+ */
+int config_put_net(struct config *c, const struct net_config *n, struct err *e);
+
+/* config_put_serial - PUT /serial; the file is opened when the machine is built. */
+int config_put_serial(struct config *c, const struct serial_config *s, struct err *e);
+
+/*
+ * config_check - judge the whole before a machine is built: is there a kernel, do all devices fit.
+ * Errors: EINVAL with the sentence for the reply to InstanceStart.
+ */
+int config_check(const struct config *c, struct err *e);
+
+/*
+ * config_check_arch - what only one architecture refuses in a machine configuration.
+ * config_x86.c, config_arm64.c; called by config_update_machine.
+ */
+int config_check_arch(const struct machine_config *m, struct err *e);
+
+/* config_boot_args - the command line to start from: what was given, or the default. */
+const char *config_boot_args(const struct config *c);
