@@ -38,8 +38,8 @@ struct desc {
 struct walk {
 	gpa_t table;
 	uint32_t nr;	   /* entries of this table */
-	uint32_t nr_max;   /* longest chain in this table */
-	uint32_t nr_seen;
+	uint32_t nr_max;   /* longest chain that ends in this table */
+	uint32_t nr_seen;  /* descriptors so far, over both tables */
 	bool indirect;
 	uint64_t nr_bytes; /* sum over the chain */
 };
@@ -134,7 +134,7 @@ static int walk_indirect(struct vq *vq, struct walk *w, const struct desc *d)
 	w->table = d->addr;
 	w->nr = d->len / DESC_BYTES;
 	w->nr_max = VQ_SIZE_MAX;
-	w->nr_seen = 0;
+	w->nr_seen--; /* this descriptor holds no buffer; those before it still count */
 	return 0;
 }
 

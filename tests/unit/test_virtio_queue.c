@@ -1,0 +1,624 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_virtio_queue.c - rings and chains that break one rule at a time (hostile rings: index runaway,
+ * loops, bad tables, buffers outside RAM), and the ones that do not.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+#include "tests/unit/virtio_rig.h"
+
+static struct rig rig;
+static struct rig *const r = &rig;
+static struct vq vq;
+static struct vq_chain chain;
+
+static struct vq_ring ring_of(uint32_t size)
+{
+	return (struct vq_ring){
+		.size = size,
+		.desc = GPA(r->q[0].desc),
+		.avail = GPA(r->q[0].avail),
+		.used = GPA(r->q[0].used),
+		.indirect = true,
+	};
+}
+
+static void start(uint32_t size, bool indirect, bool event_idx)
+{
+	struct vq_ring ring;
+
+	rig_ring(&r->q[0], RIG_RING(0), size);
+	ring = ring_of(size);
+	ring.indirect = indirect;
+	ring.event_idx = event_idx;
+	vq_init(&vq, r->mem);
+	cr_assert_eq(vq_configure(&vq, &ring), 0);
+}
+
+static void setup(void)
+{
+	rig_init(r);
+	start(16, true, false);
+}
+
+static void teardown(void)
+{
+	rig_fini(r);
+}
+
+TestSuite(virtio_queue, .init = setup, .fini = teardown);
+
+/* The guest offers chain 0; it must be refused for the reason that @why is part of. */
+static void refused(const char *why)
+{
+	rig_offer(r, 0, 0);
+	cr_assert_eq(vq_pop(&vq, &chain), -EBADMSG, "%s: not refused", why);
+	cr_assert_not_null(strstr(vq.fault, why), "refused for \"%s\", not \"%s\"", vq.fault, why);
+	cr_assert_eq(vq_pop(&vq, &chain), -EBADMSG, "stays refused");
+}
+
+Test(virtio_queue, empty)
+{
+	cr_assert_eq(vq_pop(&vq, &chain), 0);
+}
+
+Test(virtio_queue, not_ready)
+{
+	vq_reset(&vq);
+	rig_desc(r, 0, 0, RIG_DATA, 16, 0, 0);
+	rig_offer(r, 0, 0);
+	cr_assert_eq(vq_pop(&vq, &chain), 0);
+	cr_assert_not(vq_enable_kick(&vq));
+	vq_disable_kick(&vq);
+	cr_assert_not(vq_should_notify(&vq));
+	cr_assert_eq(rig_get16(r, 0), 0, "nothing written at the address of no ring");
+}
+
+Test(virtio_queue, pull_push_across_segments)
+{
+	char text[17] = "";
+
+	rig_put(r, RIG_SMALL, "abcdefghij", 10);
+	rig_put(r, RIG_SMALL + 100, "klmnop", 6);
+	rig_desc(r, 0, 3, RIG_SMALL, 10, NEXT, 5);
+	rig_desc(r, 0, 5, RIG_SMALL + 100, 6, NEXT, 1);
+	rig_desc(r, 0, 1, RIG_SMALL + 200, 3, NEXT | WRITE, 2);
+	rig_desc(r, 0, 2, RIG_SMALL + 300, 5, WRITE, 0);
+	rig_offer(r, 0, 3);
+	cr_assert_eq(vq_pop(&vq, &chain), 1);
+	cr_assert_eq(chain.head, 3);
+	cr_assert_eq(chain.readable_left, 16);
+	cr_assert_eq(chain.writable_left, 8);
+
+	cr_assert_eq(vq_chain_pull(&chain, text, 17), -ENODATA);
+	cr_assert_eq(chain.readable_left, 16, "a short pull consumes nothing");
+	cr_assert_eq(vq_chain_pull(&chain, text, 4), 0);
+	cr_assert_eq(vq_chain_pull(&chain, text + 4, 12), 0);
+	cr_assert_str_eq(text, "abcdefghijklmnop");
+	cr_assert_eq(vq_chain_pull(&chain, text, 1), -ENODATA);
+
+	cr_assert_eq(vq_chain_push(&chain, "123456789", 9), -ENOSPC);
+	cr_assert_eq(vq_chain_push(&chain, "12", 2), 0);
+	cr_assert_eq(vq_chain_skip_writable(&chain, 7), -ENOSPC);
+	cr_assert_eq(vq_chain_skip_writable(&chain, 2), 0);
+	cr_assert_eq(vq_chain_push(&chain, "5678", 4), 0);
+	rig_get(r, RIG_SMALL + 200, text, 3);
+	cr_assert_eq(memcmp(text, "12\0", 3), 0);
+	rig_get(r, RIG_SMALL + 300, text, 6);
+	cr_assert_eq(memcmp(text, "\0" "5678\0", 6), 0);
+
+	cr_assert_eq(vq_complete(&vq, chain.head, 8), 0);
+}
+
+Test(virtio_queue, iov_in_parts)
+{
+	struct iovec iov[3];
+	size_t nr;
+
+	for (uint16_t i = 0; i < 4; i++)
+		rig_desc(r, 0, i, RIG_DATA + 0x1000 * i, 100, (uint16_t)(i < 3 ? NEXT : 0), (uint16_t)(i + 1));
+	rig_offer(r, 0, 0);
+	cr_assert_eq(vq_pop(&vq, &chain), 1);
+	cr_assert_eq(vq_chain_iov(&chain, VQ_READABLE, 150, iov, &nr, 3), 150);
+	cr_assert_eq(nr, 2);
+	cr_assert_eq(iov[0].iov_len, 100);
+	cr_assert_eq(iov[1].iov_len, 50);
+	/* room for two: 50 + 100; the rest stays */
+	cr_assert_eq(vq_chain_iov(&chain, VQ_READABLE, 1000, iov, &nr, 2), 150);
+	cr_assert_eq(vq_chain_iov(&chain, VQ_READABLE, 1000, iov, &nr, 3), 100);
+	cr_assert_eq(vq_chain_iov(&chain, VQ_READABLE, 1000, iov, &nr, 3), 0);
+	cr_assert_eq(nr, 0);
+}
+
+Test(virtio_queue, whole_table_is_a_chain)
+{
+	for (uint16_t i = 0; i < 16; i++)
+		rig_desc(r, 0, i, RIG_DATA + i, 1, (uint16_t)(i < 15 ? NEXT : 0), (uint16_t)(i + 1));
+	rig_offer(r, 0, 0);
+	cr_assert_eq(vq_pop(&vq, &chain), 1);
+	cr_assert_eq(chain.nr_readable, 16);
+}
+
+Test(virtio_queue, loop_of_one)
+{
+	rig_desc(r, 0, 0, RIG_DATA, 16, NEXT, 0);
+	refused("longer than the queue");
+}
+
+Test(virtio_queue, loop_of_two)
+{
+	rig_desc(r, 0, 0, RIG_DATA, 16, NEXT, 1);
+	rig_desc(r, 0, 1, RIG_DATA, 16, NEXT, 0);
+	refused("longer than the queue");
+}
+
+Test(virtio_queue, loop_of_empty_descriptors)
+{
+	rig_desc(r, 0, 0, RIG_DATA, 0, NEXT, 0);
+	refused("longer than the queue");
+}
+
+Test(virtio_queue, loop_in_indirect_table)
+{
+	rig_desc(r, 0, 0, RIG_INDIRECT, 32, IND, 0);
+	rig_desc_at(r, RIG_INDIRECT, 0, RIG_DATA, 1, NEXT, 1);
+	rig_desc_at(r, RIG_INDIRECT, 1, RIG_DATA, 1, NEXT, 0);
+	refused("longer than the queue");
+}
+
+Test(virtio_queue, next_is_table_size)
+{
+	/* What follows the table is a good descriptor, so only the index can be the reason. */
+	rig_desc(r, 0, 0, RIG_DATA, 16, NEXT, 16);
+	rig_desc(r, 0, 16, RIG_DATA, 16, 0, 0);
+	refused("index outside the table");
+}
+
+Test(virtio_queue, next_is_65535)
+{
+	rig_desc(r, 0, 0, RIG_DATA, 16, NEXT, 65535);
+	refused("index outside the table");
+}
+
+Test(virtio_queue, head_is_table_size)
+{
+	rig_desc(r, 0, 16, RIG_DATA, 16, 0, 0);
+	rig_offer(r, 0, 16);
+	cr_assert_eq(vq_pop(&vq, &chain), -EBADMSG);
+	cr_assert_str_eq(vq.fault, "chain head outside the table");
+}
+
+Test(virtio_queue, head_is_65535)
+{
+	rig_offer(r, 0, 65535);
+	cr_assert_eq(vq_pop(&vq, &chain), -EBADMSG);
+	cr_assert_str_eq(vq.fault, "chain head outside the table");
+}
+
+Test(virtio_queue, readable_after_writable)
+{
+	rig_desc(r, 0, 0, RIG_DATA, 16, NEXT | WRITE, 1);
+	rig_desc(r, 0, 1, RIG_DATA, 16, 0, 0);
+	refused("readable descriptor after");
+}
+
+Test(virtio_queue, unknown_flag)
+{
+	rig_desc(r, 0, 0, RIG_DATA, 16, 8, 0);
+	refused("not negotiated");
+}
+
+Test(virtio_queue, indirect_not_negotiated)
+{
+	start(16, false, false);
+	rig_desc(r, 0, 0, RIG_INDIRECT, 16, IND, 0);
+	rig_desc_at(r, RIG_INDIRECT, 0, RIG_DATA, 16, 0, 0);
+	refused("not negotiated");
+}
+
+Test(virtio_queue, indirect)
+{
+	rig_desc(r, 0, 0, RIG_SMALL, 4, NEXT, 1);
+	rig_desc(r, 0, 1, RIG_INDIRECT, 48, IND | WRITE, 0); /* WRITE is to be ignored here */
+	rig_desc_at(r, RIG_INDIRECT, 0, RIG_DATA, 16, NEXT, 2);
+	rig_desc_at(r, RIG_INDIRECT, 2, RIG_DATA + 64, 32, WRITE, 0);
+	rig_offer(r, 0, 0);
+	cr_assert_eq(vq_pop(&vq, &chain), 1);
+	cr_assert_eq(chain.nr_readable, 2);
+	cr_assert_eq(chain.nr_writable, 1);
+	cr_assert_eq(chain.readable_left, 20);
+}
+
+Test(virtio_queue, indirect_longest_chain)
+{
+	rig_desc(r, 0, 0, RIG_INDIRECT, 16 * VQ_SIZE_MAX, IND, 0);
+	for (uint16_t i = 0; i < VQ_SIZE_MAX; i++)
+		rig_desc_at(r, RIG_INDIRECT, i, RIG_DATA, 1,
+			    (uint16_t)(i < VQ_SIZE_MAX - 1 ? NEXT : 0), (uint16_t)(i + 1));
+	rig_offer(r, 0, 0);
+	cr_assert_eq(vq_pop(&vq, &chain), 1);
+	cr_assert_eq(chain.nr_readable, VQ_SIZE_MAX);
+}
+
+Test(virtio_queue, indirect_chain_too_long)
+{
+	rig_desc(r, 0, 0, RIG_INDIRECT, 16 * (VQ_SIZE_MAX + 1), IND, 0);
+	for (uint16_t i = 0; i <= VQ_SIZE_MAX; i++)
+		rig_desc_at(r, RIG_INDIRECT, i, RIG_DATA, 1,
+			    (uint16_t)(i < VQ_SIZE_MAX ? NEXT : 0), (uint16_t)(i + 1));
+	refused("longer than the queue");
+}
+
+/* 16 descriptors of the table and 256 of the indirect one would not fit the copy of a chain. */
+Test(virtio_queue, direct_then_indirect_too_long)
+{
+	for (uint16_t i = 0; i < 15; i++)
+		rig_desc(r, 0, i, RIG_DATA, 1, NEXT, (uint16_t)(i + 1));
+	rig_desc(r, 0, 15, RIG_INDIRECT, 16 * VQ_SIZE_MAX, IND, 0);
+	for (uint16_t i = 0; i < VQ_SIZE_MAX; i++)
+		rig_desc_at(r, RIG_INDIRECT, i, RIG_DATA, 1,
+			    (uint16_t)(i < VQ_SIZE_MAX - 1 ? NEXT : 0), (uint16_t)(i + 1));
+	refused("longer than the queue");
+}
+
+Test(virtio_queue, indirect_in_indirect)
+{
+	rig_desc(r, 0, 0, RIG_INDIRECT, 16, IND, 0);
+	rig_desc_at(r, RIG_INDIRECT, 0, RIG_INDIRECT + 64, 16, IND, 0);
+	rig_desc_at(r, RIG_INDIRECT + 64, 0, RIG_DATA, 16, 0, 0);
+	refused("inside an indirect table");
+}
+
+Test(virtio_queue, indirect_to_itself)
+{
+	rig_desc(r, 0, 0, RIG_INDIRECT, 16, IND, 0);
+	rig_desc_at(r, RIG_INDIRECT, 0, RIG_INDIRECT, 16, IND, 0);
+	refused("inside an indirect table");
+}
+
+Test(virtio_queue, indirect_with_next)
+{
+	rig_desc(r, 0, 0, RIG_INDIRECT, 16, IND | NEXT, 1);
+	rig_desc(r, 0, 1, RIG_DATA, 16, 0, 0);
+	rig_desc_at(r, RIG_INDIRECT, 0, RIG_DATA, 16, 0, 0);
+	refused("with a next one");
+}
+
+Test(virtio_queue, indirect_next_outside)
+{
+	rig_desc(r, 0, 0, RIG_INDIRECT, 16, IND, 0);
+	rig_desc_at(r, RIG_INDIRECT, 0, RIG_DATA, 16, NEXT, 1);
+	rig_desc_at(r, RIG_INDIRECT, 1, RIG_DATA, 16, 0, 0);
+	refused("index outside the table");
+}
+
+Test(virtio_queue, indirect_empty)
+{
+	rig_desc(r, 0, 0, RIG_INDIRECT, 0, IND, 0);
+	refused("odd length");
+}
+
+Test(virtio_queue, indirect_odd)
+{
+	rig_desc(r, 0, 0, RIG_INDIRECT, 17, IND, 0);
+	rig_desc_at(r, RIG_INDIRECT, 0, RIG_DATA, 16, 0, 0);
+	refused("odd length");
+}
+
+Test(virtio_queue, indirect_in_hole)
+{
+	rig_desc(r, 0, 0, RIG_HOLE, 16, IND, 0);
+	refused("indirect table is not in RAM");
+}
+
+Test(virtio_queue, indirect_half_in_hole)
+{
+	rig_desc(r, 0, 0, RIG_RAM0_LEN - 16, 32, IND, 0);
+	rig_desc_at(r, RIG_RAM0_LEN - 16, 0, RIG_DATA, 16, 0, 0);
+	refused("indirect table is not in RAM");
+}
+
+/* Buffers that are not, or not wholly, in one region of RAM. */
+static const struct {
+	uint64_t addr;
+	uint32_t len;
+} outside[] = {
+	{ RIG_HOLE, 16 },
+	{ RIG_RAM0_LEN, 1 },
+	{ RIG_RAM0_LEN - 1, 2 },
+	{ RIG_RAM0_LEN - 8, (uint32_t)(RIG_RAM1_BASE - RIG_RAM0_LEN) + 16 }, /* spans the hole */
+	{ RIG_RAM1_BASE - 1, 2 },
+	{ RIG_RAM1_BASE + RIG_RAM1_LEN, 1 },
+	{ RIG_DATA, UINT32_MAX },
+	{ UINT64_MAX, 1 },
+	{ UINT64_MAX - 15, 16 },
+	{ UINT64_MAX - 7, 16 },
+	{ UINT64_MAX, UINT32_MAX },
+	{ 1ULL << 63, 4096 },
+};
+
+Test(virtio_queue, buffer_outside_ram)
+{
+	for (size_t i = 0; i < sizeof(outside) / sizeof(outside[0]); i++)
+		for (uint16_t flags = 0; flags <= WRITE; flags = (uint16_t)(flags + WRITE)) {
+			start(16, true, false);
+			rig_put16(r, r->q[0].avail + 2, 0);
+			rig_desc(r, 0, 0, outside[i].addr, outside[i].len, flags, 0);
+			refused("buffer is not in RAM");
+		}
+}
+
+Test(virtio_queue, buffer_up_to_the_end)
+{
+	rig_desc(r, 0, 0, RIG_RAM0_LEN - 16, 16, NEXT, 1);
+	rig_desc(r, 0, 1, RIG_RAM1_BASE + RIG_RAM1_LEN - 1, 1, 0, 0);
+	rig_offer(r, 0, 0);
+	cr_assert_eq(vq_pop(&vq, &chain), 1);
+}
+
+Test(virtio_queue, empty_descriptor_is_skipped)
+{
+	rig_desc(r, 0, 0, UINT64_MAX, 0, NEXT, 1);
+	rig_desc(r, 0, 1, RIG_DATA, 16, 0, 0);
+	rig_offer(r, 0, 0);
+	cr_assert_eq(vq_pop(&vq, &chain), 1);
+	cr_assert_eq(chain.nr_readable, 1);
+}
+
+/* All 4 GiB lengths are outside this RAM, so the sum has to be reached by many buffers. */
+Test(virtio_queue, sum_of_lengths)
+{
+	static const struct mem_range big = { .base = { 0 }, .len = 0x40000000 };
+	struct vq_ring ring = ring_of(16);
+	struct mem *small = r->mem;
+
+	cr_assert_eq(mem_create(&r->mem, &big, 1, MEM_BACKING_PAGES, NULL), 0);
+	for (int extra = 0; extra < 2; extra++) {
+		rig_ring(&r->q[0], RIG_RING(0), 16);
+		rig_put16(r, r->q[0].avail + 2, 0);
+		vq_init(&vq, r->mem);
+		cr_assert_eq(vq_configure(&vq, &ring), 0);
+		for (uint16_t i = 0; i < 4; i++)
+			rig_desc(r, 0, i, 0, 0x40000000, (uint16_t)(i < 3 || extra ? NEXT : 0), (uint16_t)(i + 1));
+		rig_desc(r, 0, 4, 0, 1, 0, 0);
+		if (extra) {
+			refused("longer than 4 GiB");
+			continue;
+		}
+		rig_offer(r, 0, 0);
+		cr_assert_eq(vq_pop(&vq, &chain), 1);
+		cr_assert_eq(chain.readable_left, 1ULL << 32);
+	}
+	mem_destroy(r->mem);
+	r->mem = small;
+}
+
+/* Offer one good chain, then set the avail index to @idx. */
+static int pop_after_jump(uint16_t idx)
+{
+	rig_desc(r, 0, 0, RIG_DATA, 16, 0, 0);
+	rig_put16(r, r->q[0].avail + 2, idx);
+	return vq_pop(&vq, &chain);
+}
+
+Test(virtio_queue, avail_runs_away)
+{
+	cr_assert_eq(pop_after_jump(17), -EBADMSG);
+	cr_assert_str_eq(vq.fault, "avail index jumped");
+}
+
+Test(virtio_queue, avail_full_queue)
+{
+	for (uint16_t i = 0; i < 16; i++) {
+		rig_desc(r, 0, i, RIG_DATA, 16, 0, 0);
+		rig_offer(r, 0, i);
+	}
+	for (int i = 0; i < 16; i++)
+		cr_assert_eq(vq_pop(&vq, &chain), 1);
+	cr_assert_eq(vq_pop(&vq, &chain), 0);
+}
+
+Test(virtio_queue, avail_backwards)
+{
+	rig_desc(r, 0, 0, RIG_DATA, 16, 0, 0);
+	rig_offer(r, 0, 0);
+	cr_assert_eq(vq_pop(&vq, &chain), 1);
+	cr_assert_eq(vq_complete(&vq, 0, 0), 0);
+	cr_assert_eq(pop_after_jump(0), -EBADMSG);
+	cr_assert_str_eq(vq.fault, "avail index jumped");
+}
+
+Test(virtio_queue, avail_65535)
+{
+	cr_assert_eq(pop_after_jump(65535), -EBADMSG);
+}
+
+Test(virtio_queue, avail_beyond_what_is_in_flight)
+{
+	/* Eight out, nine more: together more than there are descriptors. */
+	for (uint16_t i = 0; i < 16; i++)
+		rig_desc(r, 0, i, RIG_DATA, 16, 0, 0);
+	for (uint16_t i = 0; i < 8; i++) {
+		rig_offer(r, 0, i);
+		cr_assert_eq(vq_pop(&vq, &chain), 1);
+	}
+	cr_assert_eq(pop_after_jump(17), -EBADMSG);
+	cr_assert_str_eq(vq.fault, "avail index jumped");
+}
+
+Test(virtio_queue, same_head_twice)
+{
+	rig_desc(r, 0, 0, RIG_DATA, 16, 0, 0);
+	rig_offer(r, 0, 0);
+	cr_assert_eq(vq_pop(&vq, &chain), 1);
+	rig_offer(r, 0, 0);
+	cr_assert_eq(vq_pop(&vq, &chain), -EBADMSG);
+	cr_assert_str_eq(vq.fault, "chain head is already in flight");
+}
+
+Test(virtio_queue, same_head_again_after_completion)
+{
+	uint32_t id, len;
+
+	for (uint32_t i = 0; i < 70000; i++) { /* beyond the wrap of all indexes */
+		rig_desc(r, 0, 5, RIG_DATA, 16, WRITE, 0);
+		rig_offer(r, 0, 5);
+		cr_assert_eq(vq_pop(&vq, &chain), 1);
+		cr_assert_eq(vq_complete(&vq, 5, i), 0);
+		cr_assert_not(rig_used(r, 0, &id, &len), "not seen before it is published");
+		cr_assert_eq(vq_publish(&vq), 0);
+		cr_assert(rig_used(r, 0, &id, &len));
+		cr_assert_eq(id, 5);
+		cr_assert_eq(len, i);
+	}
+}
+
+Test(virtio_queue, descriptors_change_after_pop)
+{
+	char c;
+
+	rig_put(r, RIG_DATA, "x", 1);
+	rig_desc(r, 0, 0, RIG_DATA, 1, 0, 0);
+	rig_offer(r, 0, 0);
+	cr_assert_eq(vq_pop(&vq, &chain), 1);
+	rig_desc(r, 0, 0, RIG_HOLE, 4096, 0, 0);
+	cr_assert_eq(vq_chain_pull(&chain, &c, 1), 0);
+	cr_assert_eq(c, 'x');
+}
+
+Test(virtio_queue, buffers_in_rings)
+{
+	/* A chain that writes over its own descriptors and the rings hurts only the guest. */
+	uint8_t junk[64];
+
+	memset(junk, 0xff, sizeof(junk));
+	rig_desc(r, 0, 0, r->q[0].desc, 16, NEXT | WRITE, 1);
+	rig_desc(r, 0, 1, r->q[0].avail, 48, WRITE, 0);
+	rig_offer(r, 0, 0);
+	cr_assert_eq(vq_pop(&vq, &chain), 1);
+	cr_assert_eq(vq_chain_push(&chain, junk, 64), 0);
+	cr_assert_eq(vq_complete(&vq, 0, 64), 0);
+	cr_assert_eq(vq_pop(&vq, &chain), -EBADMSG);
+}
+
+Test(virtio_queue, configure_size)
+{
+	static const struct {
+		uint32_t size;
+		int ret;
+	} row[] = {
+		{ 0, -EINVAL }, { 1, 0 }, { 2, 0 }, { 3, -EINVAL }, { 24, -EINVAL }, { 128, 0 },
+		{ 255, -EINVAL }, { 256, 0 }, { 257, -EINVAL }, { 512, -EINVAL }, { 32768, -EINVAL },
+		{ 65536, -EINVAL }, { 0x80000000, -EINVAL }, { UINT32_MAX, -EINVAL },
+	};
+
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		struct vq_ring ring = ring_of(row[i].size);
+
+		vq_init(&vq, r->mem);
+		cr_assert_eq(vq_configure(&vq, &ring), row[i].ret, "size %u", row[i].size);
+		cr_assert_eq(vq.ready, row[i].ret == 0);
+	}
+}
+
+static int configure(uint64_t desc, uint64_t avail, uint64_t used)
+{
+	struct vq_ring ring = { .size = 16, .desc = GPA(desc), .avail = GPA(avail), .used = GPA(used) };
+
+	vq_init(&vq, r->mem);
+	return vq_configure(&vq, &ring);
+}
+
+Test(virtio_queue, configure_alignment)
+{
+	cr_assert_eq(configure(0x1000, 0x2002, 0x3004), 0);
+	cr_assert_eq(configure(0x1008, 0x2000, 0x3000), -EINVAL);
+	cr_assert_eq(configure(0x1000, 0x2001, 0x3000), -EINVAL);
+	cr_assert_eq(configure(0x1000, 0x2000, 0x3002), -EINVAL);
+}
+
+Test(virtio_queue, configure_outside_ram)
+{
+	static const uint64_t end = RIG_RAM0_LEN;
+
+	/* up to the last byte: 256, 38 and 134 bytes */
+	cr_assert_eq(configure(end - 256, 0x2000, 0x3000), 0);
+	cr_assert_eq(configure(0x1000, end - 38, 0x3000), 0);
+	cr_assert_eq(configure(0x1000, 0x2000, end - 136), 0);
+	/* one step further */
+	cr_assert_eq(configure(end - 240, 0x2000, 0x3000), -EFAULT);
+	cr_assert_eq(configure(0x1000, end - 36, 0x3000), -EFAULT);
+	cr_assert_eq(configure(0x1000, 0x2000, end - 132), -EFAULT);
+	cr_assert_eq(configure(RIG_HOLE, 0x2000, 0x3000), -EFAULT);
+	cr_assert_eq(configure(0x1000, RIG_HOLE, 0x3000), -EFAULT);
+	cr_assert_eq(configure(0x1000, 0x2000, RIG_HOLE), -EFAULT);
+	cr_assert_eq(configure(UINT64_MAX - 15, 0x2000, 0x3000), -EFAULT);
+	cr_assert_eq(configure(0x1000, UINT64_MAX - 1, 0x3000), -EFAULT);
+	cr_assert_eq(configure(0x1000, 0x2000, UINT64_MAX - 3), -EFAULT);
+}
+
+/* Complete @n chains and say whether the guest wants an interrupt. */
+static bool complete(uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++) {
+		rig_desc(r, 0, i, RIG_DATA, 1, WRITE, 0);
+		rig_offer(r, 0, i);
+		cr_assert_eq(vq_pop(&vq, &chain), 1);
+		cr_assert_eq(vq_complete(&vq, i, 0), 0);
+	}
+	cr_assert_eq(vq_publish(&vq), 0);
+	return vq_should_notify(&vq);
+}
+
+Test(virtio_queue, notify_by_flag)
+{
+	cr_assert_not(vq_should_notify(&vq), "nothing published");
+	cr_assert(complete(1));
+	cr_assert_not(vq_should_notify(&vq), "once");
+	rig_avail_flags(r, 0, VRING_AVAIL_F_NO_INTERRUPT);
+	cr_assert_not(complete(3));
+	rig_avail_flags(r, 0, 0);
+	cr_assert(complete(1));
+}
+
+Test(virtio_queue, notify_by_event_index)
+{
+	start(16, true, true);
+	rig_used_event(r, 0, 0);
+	cr_assert(complete(1), "0 -> 1 passes event 0");
+	cr_assert_not(complete(1), "event already passed");
+	rig_used_event(r, 0, 4);
+	cr_assert_not(complete(1), "3");
+	cr_assert_not(complete(1), "4");
+	cr_assert(complete(1), "5");
+	rig_used_event(r, 0, 8);
+	cr_assert(complete(6), "5 -> 11 passes 8");
+	rig_avail_flags(r, 0, VRING_AVAIL_F_NO_INTERRUPT);
+	rig_used_event(r, 0, 11);
+	cr_assert(complete(1), "the flag counts for nothing");
+}
+
+Test(virtio_queue, kick_by_flag)
+{
+	vq_disable_kick(&vq);
+	cr_assert_eq(rig_get16(r, r->q[0].used), VRING_USED_F_NO_NOTIFY);
+	cr_assert_not(vq_enable_kick(&vq));
+	cr_assert_eq(rig_get16(r, r->q[0].used), 0);
+	rig_desc(r, 0, 0, RIG_DATA, 1, 0, 0);
+	rig_offer(r, 0, 0);
+	cr_assert(vq_enable_kick(&vq), "one came before kicks were enabled");
+}
+
+Test(virtio_queue, kick_by_event_index)
+{
+	start(16, true, true);
+	vq_disable_kick(&vq);
+	cr_assert_eq(rig_get16(r, r->q[0].used), 0, "flags are not used");
+	rig_desc(r, 0, 0, RIG_DATA, 1, 0, 0);
+	rig_offer(r, 0, 0);
+	cr_assert_eq(vq_pop(&vq, &chain), 1);
+	cr_assert_not(vq_enable_kick(&vq));
+	cr_assert_eq(rig_get16(r, r->q[0].used + 4 + 8 * 16), 1, "avail_event");
+}
