@@ -1,0 +1,596 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_boot_kernel_x86.c - kernel files and initrds: where good ones go, what bad ones are told.
+ */
+#include "boot_util_x86.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/fd.h"
+
+static void expect_bytes(const struct mem *m, uint64_t addr, const uint8_t *want, size_t len)
+{
+	uint8_t *got = malloc(len);
+
+	cr_assert(got);
+	cr_assert(mem_read(m, GPA(addr), got, len) == 0);
+	cr_assert(!memcmp(got, want, len), "bytes at guest 0x%lx", (unsigned long)addr);
+	free(got);
+}
+
+static void expect_zero(const struct mem *m, uint64_t addr, size_t len)
+{
+	uint8_t *zero = calloc(1, len);
+
+	cr_assert(zero);
+	expect_bytes(m, addr, zero, len);
+	free(zero);
+}
+
+/* The name of what the host has mapped at a guest address below 3 GiB, and its file offset. */
+static uint64_t mapped_at(const struct mem *m, uint64_t addr, char *name, size_t max)
+{
+	uint64_t host = mem_host_base(m, 0) + addr;
+	char line[512], path[256];
+	FILE *f = fopen("/proc/self/maps", "r");
+	unsigned long start, end, offset;
+
+	cr_assert(f);
+	name[0] = 0;
+	while (fgets(line, sizeof(line), f)) {
+		path[0] = 0;
+		if (sscanf(line, "%lx-%lx %*s %lx %*s %*s %255s", &start, &end, &offset, path) < 3)
+			continue;
+		if (host >= start && host < end) {
+			(void)snprintf(name, max, "%s", path);
+			fclose(f);
+			return offset + (host - start);
+		}
+	}
+	fclose(f);
+	return UINT64_MAX;
+}
+
+Test(boot_elf, pvh_is_preferred_and_segments_are_placed)
+{
+	struct kernel_image k;
+	struct err e = { 0 };
+	struct file f;
+	struct mem *m;
+
+	elf_make(&f);
+	cr_assert(load(&f, 128 * MIB, &k, &m, &e) == 0, "%s", e.msg);
+	cr_assert(k.protocol == BOOT_PROTOCOL_PVH);
+	cr_assert(k.entry.v == ELF_PVH);
+	cr_assert(k.start.v == ELF_BASE);
+	cr_assert(k.end.v == ELF_BASE + 0x12000);
+	expect_bytes(m, ELF_BASE, f.b + 0x1000, 0x1800);
+	expect_bytes(m, ELF_SEG1, f.b + 0x3400, 0x1000);
+	/* bss: what follows the segment in the file must not show. */
+	expect_zero(m, ELF_BASE + 0x1800, 0x1800);
+	expect_zero(m, ELF_SEG1 - 0x100, 0x100);
+	expect_zero(m, ELF_SEG1 + 0x1000, 0x1000);
+	expect_zero(m, ELF_BASE - 0x1000, 0x1000);
+	expect_zero(m, 0, MIB);
+	mem_destroy(m);
+}
+
+Test(boot_elf, whole_pages_are_mapped_not_copied)
+{
+	struct kernel_image k;
+	struct err e = { 0 };
+	char name[256];
+	struct file f;
+	struct mem *m;
+
+	elf_make(&f);
+	cr_assert(load(&f, 128 * MIB, &k, &m, &e) == 0, "%s", e.msg);
+	cr_assert(mapped_at(m, ELF_BASE, name, sizeof(name)) == 0x1000);
+	cr_assert(strstr(name, "memfd:kernel"), "%s", name);
+	mapped_at(m, ELF_BASE + 0x1000, name, sizeof(name)); /* the page with the bss */
+	cr_assert(!strstr(name, "memfd"));
+	mapped_at(m, ELF_SEG1, name, sizeof(name)); /* not congruent */
+	cr_assert(!strstr(name, "memfd"));
+	mem_destroy(m);
+}
+
+Test(boot_elf, without_note_the_64_bit_protocol)
+{
+	struct kernel_image k;
+	struct err e = { 0 };
+	struct file f;
+
+	elf_make(&f);
+	le32_put(f.b + PH(2), PT_NULL);
+	cr_assert(load(&f, 128 * MIB, &k, NULL, &e) == 0, "%s", e.msg);
+	cr_assert(k.protocol == BOOT_PROTOCOL_LINUX64);
+	cr_assert(k.entry.v == ELF_ENTRY);
+	cr_assert(k.setup.header == 0x53726448 && k.setup.boot_flag == 0xaa55);
+
+	/* A note of another owner or type is no entry. */
+	elf_make(&f);
+	le32_put(f.b + ELF_NOTE + 24 + 8, 17);
+	cr_assert(load(&f, 128 * MIB, &k, NULL, &e) == 0, "%s", e.msg);
+	cr_assert(k.protocol == BOOT_PROTOCOL_LINUX64);
+	elf_make(&f);
+	f.b[ELF_NOTE + 24 + 12] = 'Y';
+	cr_assert(load(&f, 128 * MIB, &k, NULL, &e) == 0, "%s", e.msg);
+	cr_assert(k.protocol == BOOT_PROTOCOL_LINUX64);
+}
+
+Test(boot_elf, pvh_entry_of_four_bytes)
+{
+	struct kernel_image k;
+	struct err e = { 0 };
+	struct file f;
+	uint8_t entry[4];
+	size_t n;
+
+	elf_make(&f);
+	le32_put(entry, (uint32_t)ELF_PVH);
+	n = note_put(f.b + ELF_NOTE, "Xen", 18, entry, 4);
+	phdr_put(&f, 2, PT_NOTE, ELF_NOTE, 0, n, n);
+	cr_assert(load(&f, 128 * MIB, &k, NULL, &e) == 0, "%s", e.msg);
+	cr_assert(k.protocol == BOOT_PROTOCOL_PVH && k.entry.v == ELF_PVH);
+}
+
+Test(boot_elf, segment_above_4_gib)
+{
+	struct kernel_image k;
+	struct err e = { 0 };
+	struct file f;
+	struct mem *m;
+
+	elf_make(&f);
+	phdr_put(&f, 1, PT_LOAD, 0x3000, 4 * GIB + 0x5000, 0x1400, 0x1400);
+	cr_assert(load(&f, 6 * GIB, &k, &m, &e) == 0, "%s", e.msg);
+	expect_bytes(m, 4 * GIB + 0x5000, f.b + 0x3000, 0x1400);
+	mem_destroy(m);
+
+	/* The 64-bit protocol's page tables do not reach it. */
+	le32_put(f.b + PH(2), PT_NULL);
+	cr_assert(load(&f, 6 * GIB, &k, NULL, &e) == -EINVAL);
+	cr_assert(strstr(e.msg, "beyond the first GiB"), "%s", e.msg);
+}
+
+/* One field of the good file changed: what the operator reads. */
+struct bad {
+	unsigned int offset;
+	unsigned int width;
+	uint64_t value;
+	const char *text;
+};
+
+static void put_field(struct file *f, const struct bad *b)
+{
+	uint8_t v[8];
+
+	le64_put(v, b->value);
+	memcpy(f->b + b->offset, v, b->width);
+}
+
+#define EH(field) ((unsigned int)offsetof(Elf64_Ehdr, field))
+#define P(i, field) (PH(i) + (unsigned int)offsetof(Elf64_Phdr, field))
+
+static const struct bad bad_elf[] = {
+	{ 4, 1, 1, "class is 1, must be 2 (64-bit); 32-bit kernels" },
+	{ 4, 1, 7, "class is 7" },
+	{ 5, 1, 2, "data encoding is 2, must be 1 (little-endian)" },
+	{ 6, 1, 0, "version is 0/1" },
+	{ EH(e_version), 4, 2, "version is 1/2" },
+	{ EH(e_machine), 2, 183, "this is an arm64 kernel" },
+	{ EH(e_machine), 2, 3, "machine is 3, must be 62" },
+	{ EH(e_type), 2, ET_REL, "object file or kernel module" },
+	{ EH(e_type), 2, ET_CORE, "type is 4" },
+	{ EH(e_phentsize), 2, 32, "phentsize is 32, must be 56" },
+	{ EH(e_phnum), 2, 0, "phnum is 0" },
+	{ EH(e_phnum), 2, 33, "phnum is 33, must be 1 to 32" },
+	{ EH(e_phnum), 2, 0xffff, "phnum is 65535" },
+	{ EH(e_phoff), 8, 0x4400 - 3 * 56 + 1, "program headers at offset 0x4359" },
+	{ EH(e_phoff), 8, UINT64_MAX, "lie beyond the end of the file" },
+	{ EH(e_phoff), 8, INT64_MAX, "lie beyond the end of the file" },
+	{ P(0, p_offset), 8, 0x4000, "segment 0: 0x1800 bytes at file offset 0x4000" },
+	{ P(0, p_offset), 8, UINT64_MAX - 0x100, "beyond the end of the file" },
+	{ P(0, p_filesz), 8, UINT64_MAX, "beyond the end of the file" },
+	{ P(0, p_memsz), 8, 0x17ff, "filesz 0x1800 is larger than memsz 0x17ff" },
+	{ P(0, p_memsz), 8, 0x10200, "segments 0 and 1 overlap at physical address 0x1010100" },
+	{ P(0, p_memsz), 8, UINT64_MAX, "wraps around" },
+	{ P(0, p_memsz), 8, 0x7000001, "segment 0 ends at 0x8000001, beyond RAM of 128 MiB; the "
+				       "kernel needs at least 129 MiB" },
+	{ P(0, p_memsz), 8, 3 * GIB, "not in RAM" },
+	{ P(0, p_paddr), 8, 0xff000, "below 1 MiB" },
+	{ P(0, p_paddr), 8, 0, "below 1 MiB" },
+	{ P(0, p_paddr), 8, ELF_BASE + 0x40000, "PVH entry 0x1000040 lies in no loaded segment" },
+	{ P(1, p_paddr), 8, ELF_BASE + 0x2fff, "segments 0 and 1 overlap" },
+	{ P(1, p_paddr), 8, UINT64_MAX - 0xff, "wraps around" },
+	{ P(2, p_offset), 8, 0x43ff, "ELF notes:" },
+	{ P(2, p_offset), 8, UINT64_MAX - 7, "ELF notes:" },
+	{ P(2, p_filesz), 8, 8193, "at most 0x2000 are read" },
+	{ P(2, p_filesz), 8, UINT64_MAX, "at most 0x2000 are read" },
+	{ P(2, p_filesz), 8, 47, "desc of 8 bytes lie beyond" },
+	{ ELF_NOTE, 4, 0xffffffff, "note at 0x0 of its segment" },
+	{ ELF_NOTE + 4, 4, 0xfffffff0, "note at 0x0 of its segment" },
+	{ ELF_NOTE + 24 + 4, 4, 5, "PVH entry has 5 bytes" },
+	{ ELF_NOTE + 24 + 16, 8, 0x101000040, "is not a 32-bit address" },
+	{ ELF_NOTE + 24 + 16, 8, 0, "is not a 32-bit address" },
+	{ ELF_NOTE + 24 + 16, 8, ELF_BASE + 0x1800, "lies in no loaded segment" }, /* bss */
+	{ ELF_NOTE + 24 + 16, 8, ELF_BASE - 1, "lies in no loaded segment" },
+};
+
+Test(boot_elf, each_bad_field_has_its_sentence)
+{
+	for (size_t i = 0; i < sizeof(bad_elf) / sizeof(bad_elf[0]); i++) {
+		struct kernel_image k;
+		struct err e = { 0 };
+		struct file f;
+
+		elf_make(&f);
+		put_field(&f, &bad_elf[i]);
+		cr_assert(load(&f, 128 * MIB, &k, NULL, &e) == -EINVAL, "row %zu", i);
+		cr_assert(strstr(e.msg, bad_elf[i].text), "row %zu: %s", i, e.msg);
+	}
+}
+
+Test(boot_elf, nothing_to_load_and_entry_of_the_64_bit_protocol)
+{
+	struct kernel_image k;
+	struct err e = { 0 };
+	struct file f;
+
+	elf_make(&f);
+	le32_put(f.b + PH(0), PT_DYNAMIC);
+	le32_put(f.b + PH(1), PT_NULL);
+	cr_assert(load(&f, 128 * MIB, &k, NULL, &e) == -EINVAL);
+	cr_assert(strstr(e.msg, "none of 3 program headers is a PT_LOAD"), "%s", e.msg);
+
+	elf_make(&f);
+	le32_put(f.b + PH(2), PT_NULL);
+	le64_put(f.b + EH(e_entry), 0xffffffff81000000);
+	cr_assert(load(&f, 128 * MIB, &k, NULL, &e) == -EINVAL);
+	cr_assert(strstr(e.msg, "entry 0xffffffff81000000 lies in no loaded segment"), "%s", e.msg);
+}
+
+Test(boot_elf, segment_across_the_hole)
+{
+	struct kernel_image k;
+	struct err e = { 0 };
+	struct file f;
+
+	elf_make(&f);
+	phdr_put(&f, 1, PT_LOAD, 0x3400, 3 * GIB - 0x800, 0x1000, 0x1000);
+	cr_assert(load(&f, 6 * GIB, &k, NULL, &e) == -EINVAL);
+	cr_assert(strstr(e.msg, "device hole"), "%s", e.msg);
+}
+
+/* What a load that succeeded may claim. */
+static void expect_sane(const struct kernel_image *k, uint64_t ram_end)
+{
+	cr_assert(k->start.v >= LAYOUT_HIGH_RAM);
+	cr_assert(k->end.v <= ram_end && k->start.v < k->end.v);
+	cr_assert(k->entry.v >= k->start.v && k->entry.v < k->end.v);
+}
+
+/* Cut a good file, whose last byte is loaded, at every length: an error each time. */
+static void cut(const struct file *good)
+{
+	struct mem *m = ram(64 * MIB);
+
+	for (size_t len = 0; len < good->len; len++) {
+		int fd = file_fd(good->b, len);
+		struct kernel_image k;
+		struct err e = { 0 };
+		int r = kernel_load(m, fd, &k, &e);
+
+		close(fd);
+		cr_assert(r < 0 && e.msg[0], "cut at 0x%zx", len);
+	}
+	mem_destroy(m);
+}
+
+/* Set each of the first @len bytes to several values: an error with a text, or a sane result. */
+static void corrupt(const struct file *good, size_t from, size_t to)
+{
+	static const uint8_t value[] = { 0x00, 0xff, 0x01, 0x7f, 0x80, 0xf0, 0x40 };
+	struct mem *m = ram(64 * MIB);
+
+	for (size_t at = from; at < to; at++)
+		for (size_t v = 0; v < 2 * sizeof(value); v++) {
+			struct kernel_image k;
+			struct err e = { 0 };
+			struct file f = *good;
+			int fd, r;
+
+			if (v < sizeof(value))
+				f.b[at] = value[v];
+			else
+				f.b[at] ^= value[v - sizeof(value)];
+			fd = file_fd(f.b, f.len);
+			r = kernel_load(m, fd, &k, &e);
+			close(fd);
+			if (r)
+				cr_assert(e.msg[0] && e.code == -r, "byte 0x%zx", at);
+			else
+				expect_sane(&k, 64 * MIB);
+		}
+	mem_destroy(m);
+}
+
+Test(boot_elf, cut_at_every_length)
+{
+	struct file f;
+
+	elf_make(&f);
+	cut(&f);
+}
+
+Test(boot_elf, every_header_byte_corrupted)
+{
+	struct file f;
+
+	elf_make(&f);
+	corrupt(&f, 0, 64 + 3 * 56);
+	corrupt(&f, ELF_NOTE, ELF_NOTE + 48);
+}
+
+Test(boot_bzimage, cut_at_every_length)
+{
+	struct file f;
+
+	bz_make(&f);
+	cut(&f);
+}
+
+Test(boot_bzimage, every_header_byte_corrupted)
+{
+	struct file f;
+
+	bz_make(&f);
+	corrupt(&f, 0, 4);
+	corrupt(&f, 0x1f1, 0x280);
+}
+
+Test(boot_bzimage, relocatable_is_mapped_at_a_congruent_address)
+{
+	struct kernel_image k;
+	struct err e = { 0 };
+	char name[256];
+	struct file f;
+	struct mem *m;
+
+	bz_make(&f);
+	f.len += 0x100; /* a signature behind it, as signed kernels have; not loaded */
+	cr_assert(load(&f, 64 * MIB, &k, &m, &e) == 0, "%s", e.msg);
+	cr_assert(k.protocol == BOOT_PROTOCOL_LINUX64);
+	cr_assert(k.entry.v == 0x100800 + 0x200);
+	cr_assert(k.setup.code32_start == 0x100800);
+	cr_assert(k.start.v == 0x100000);
+	cr_assert(k.end.v == BZ_PREF + BZ_INIT);
+	cr_assert(k.initrd_end.v == 0x80000000);
+	expect_zero(m, 0x100000, 0x800);
+	expect_bytes(m, 0x100800, f.b + BZ_OFFSET, BZ_SIZE);
+	expect_zero(m, 0x100800 + BZ_SIZE, 0x1000);
+	cr_assert(mapped_at(m, 0x101000, name, sizeof(name)) == 0x1000);
+	cr_assert(strstr(name, "memfd:kernel"), "%s", name);
+	mem_destroy(m);
+}
+
+Test(boot_bzimage, fixed_is_copied_to_its_address)
+{
+	struct kernel_image k;
+	struct err e = { 0 };
+	struct file f;
+	struct mem *m;
+
+	bz_make(&f);
+	f.b[BZ(relocatable_kernel)] = 0;
+	le32_put(f.b + BZ(kernel_alignment), 0);
+	cr_assert(load(&f, 64 * MIB, &k, &m, &e) == 0, "%s", e.msg);
+	cr_assert(k.entry.v == BZ_PREF + 0x200);
+	cr_assert(k.start.v == BZ_PREF && k.end.v == BZ_PREF + BZ_INIT);
+	expect_bytes(m, BZ_PREF, f.b + BZ_OFFSET, BZ_SIZE);
+	mem_destroy(m);
+}
+
+Test(boot_bzimage, runs_at_the_next_multiple_of_its_alignment)
+{
+	struct kernel_image k;
+	struct err e = { 0 };
+	struct file f;
+
+	bz_make(&f);
+	le64_put(f.b + BZ(pref_address), 0);
+	cr_assert(load(&f, 64 * MIB, &k, NULL, &e) == 0, "%s", e.msg);
+	cr_assert(k.end.v == 0x200000 + BZ_INIT);
+}
+
+Test(boot_bzimage, setup_sects_0_means_4)
+{
+	struct kernel_image k;
+	struct err e = { 0 };
+	struct file f;
+	struct mem *m;
+
+	bz_make(&f);
+	f.b[BZ(setup_sects)] = 0;
+	f.len = 0xa00 + BZ_SIZE;
+	cr_assert(load(&f, 64 * MIB, &k, &m, &e) == 0, "%s", e.msg);
+	cr_assert(k.entry.v == 0x100a00 + 0x200);
+	expect_bytes(m, 0x100a00, f.b + 0xa00, BZ_SIZE);
+	mem_destroy(m);
+}
+
+static const struct bad bad_bz[] = {
+	{ BZ(version), 2, 0x020b, "boot protocol is 2.11, must be at least 2.12" },
+	{ BZ(loadflags), 1, 0, "zImage" },
+	{ BZ(xloadflags), 2, 0, "XLF_KERNEL_64" },
+	{ BZ(kernel_alignment), 4, 0, "kernel_alignment 0x0 is not a power of two" },
+	{ BZ(kernel_alignment), 4, 0x300000, "kernel_alignment 0x300000" },
+	{ BZ(init_size), 4, 0, "init_size is 0" },
+	{ BZ(init_size), 4, 0x3000001, "beyond RAM of 64 MiB; the kernel needs at least 65 MiB" },
+	{ BZ(init_size), 4, 0xffffffff, "place to unpack" },
+	{ BZ(pref_address), 8, UINT64_MAX - 5, "wraps around" },
+	{ BZ(pref_address), 8, 0x100000000, "place to unpack" },
+	{ BZ(setup_sects), 1, 255, "lie beyond the end of the file" },
+	{ BZ(setup_sects), 1, 4, "lie beyond the end of the file" },
+	{ BZ(syssize), 4, 0xffffffff, "lie beyond the end of the file" },
+	{ BZ(syssize), 4, BZ_SIZE / 16 + 1, "lie beyond the end of the file" },
+	{ BZ(syssize), 4, 0x20, "too small to hold a 64-bit entry" },
+	{ BZ(payload_length), 4, BZ_SIZE - 0x300 + 1, "payload of 0x2d11 bytes at 0x300" },
+	{ BZ(payload_offset), 4, 0xffffffff, "payload" },
+	{ 0x201, 1, 0x40, "setup header ends at 0x242" },
+	{ BZ(boot_flag), 2, 0, "neither ELF nor bzImage" },
+	{ BZ(header), 4, 0, "neither ELF nor bzImage" },
+};
+
+Test(boot_bzimage, each_bad_field_has_its_sentence)
+{
+	for (size_t i = 0; i < sizeof(bad_bz) / sizeof(bad_bz[0]); i++) {
+		struct kernel_image k;
+		struct err e = { 0 };
+		struct file f;
+
+		bz_make(&f);
+		put_field(&f, &bad_bz[i]);
+		cr_assert(load(&f, 64 * MIB, &k, NULL, &e) == -EINVAL, "row %zu", i);
+		cr_assert(strstr(e.msg, bad_bz[i].text), "row %zu: %s", i, e.msg);
+	}
+}
+
+Test(boot_bzimage, fixed_below_1_mib_is_refused)
+{
+	struct kernel_image k;
+	struct err e = { 0 };
+	struct file f;
+
+	bz_make(&f);
+	f.b[BZ(relocatable_kernel)] = 0;
+	le64_put(f.b + BZ(pref_address), 0x9000);
+	cr_assert(load(&f, 64 * MIB, &k, NULL, &e) == -EINVAL);
+	cr_assert(strstr(e.msg, "below 1 MiB"), "%s", e.msg);
+}
+
+Test(boot_kernel, other_files_are_named)
+{
+	static const struct {
+		size_t offset, len;
+		const char *bytes, *text;
+	} row[] = {
+		{ 0, 2, "\x1f\x8b", "gunzip" },
+		{ 0, 6, "\xfd" "7zXZ\0", "unxz" },
+		{ 0, 4, "\x28\xb5\x2f\xfd", "unzstd" },
+		{ 0, 4, "\x02\x21\x4c\x18", "unlz4" },
+		{ 0, 3, "BZh", "bunzip2" },
+		{ 56, 4, "ARM\x64", "arm64 Image" },
+		{ 0, 8, "!<arch>\n", "archive" },
+		{ 0, 2, "#!", "neither ELF nor bzImage (4096 bytes, first four 23 21 00 00)" },
+	};
+
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		struct file f = { .len = 4096 };
+		struct kernel_image k;
+		struct err e = { 0 };
+
+		memcpy(f.b + row[i].offset, row[i].bytes, row[i].len);
+		cr_assert(load(&f, 64 * MIB, &k, NULL, &e) == -EINVAL);
+		cr_assert(strstr(e.msg, row[i].text), "%s", e.msg);
+	}
+}
+
+Test(boot_kernel, what_is_no_file)
+{
+	struct mem *m = ram(64 * MIB);
+	struct initrd_image initrd;
+	struct kernel_image k = { .end = GPA(2 * MIB), .initrd_end = GPA(3 * GIB) };
+	struct err e = { 0 };
+	int p[2], fd;
+
+	fd = open("/", O_RDONLY | O_CLOEXEC);
+	cr_assert(kernel_load(m, fd, &k, &e) == -EINVAL);
+	cr_assert(strstr(e.msg, "kernel file is a directory"), "%s", e.msg);
+	close(fd);
+
+	fd = file_fd("", 0);
+	cr_assert(kernel_load(m, fd, &k, &e) == -EINVAL);
+	cr_assert(strstr(e.msg, "kernel file is empty"), "%s", e.msg);
+	cr_assert(initrd_load(m, fd, &k, &initrd, &e) == -EINVAL);
+	cr_assert(strstr(e.msg, "initrd file is empty"), "%s", e.msg);
+	close(fd);
+
+	cr_assert(pipe(p) == 0);
+	cr_assert(kernel_load(m, p[0], &k, &e) == -EINVAL);
+	cr_assert(strstr(e.msg, "not a regular file"), "%s", e.msg);
+	cr_assert(initrd_load(m, p[0], &k, &initrd, &e) == -EINVAL);
+
+	cr_assert(kernel_load(m, -1, &k, &e) == -EBADF);
+	mem_destroy(m);
+}
+
+static int put_initrd(struct mem *m, size_t len, const struct kernel_image *k,
+		      struct initrd_image *out, struct err *e)
+{
+	uint8_t *bytes = malloc(len);
+	int fd, r;
+
+	cr_assert(bytes);
+	memset(bytes, 0x5a, len);
+	fd = file_fd(bytes, len);
+	r = initrd_load(m, fd, k, out, e);
+	close(fd);
+	free(bytes);
+	return r;
+}
+
+Test(boot_initrd, at_the_top_of_the_first_region)
+{
+	static const struct {
+		uint64_t ram, initrd_end, top;
+	} row[] = {
+		{ 128 * MIB, 3 * GIB, 128 * MIB },
+		{ 128 * MIB, 0x80000000, 128 * MIB },
+		{ 3 * GIB - 4096, 3 * GIB, 3 * GIB - 4096 },
+		{ 6 * GIB, 3 * GIB, 3 * GIB },
+		{ 6 * GIB, 0x80000000, 0x80000000 },
+		{ 6 * GIB, 0x7fffffff, 0x7ffff000 },
+	};
+
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		struct kernel_image k = { .start = GPA(MIB),
+					  .end = GPA(40 * MIB),
+					  .initrd_end = GPA(row[i].initrd_end) };
+		struct mem *m = ram(row[i].ram);
+		struct initrd_image out;
+		struct err e = { 0 };
+		uint8_t last[2];
+		char name[256];
+
+		cr_assert(put_initrd(m, 0x2345, &k, &out, &e) == 0, "%s", e.msg);
+		cr_assert(out.addr.v == row[i].top - 0x3000 && out.len == 0x2345, "row %zu", i);
+		cr_assert(mem_read(m, gpa_add(out.addr, 0x2344), last, 2) == 0);
+		cr_assert(last[0] == 0x5a && last[1] == 0);
+		cr_assert(mapped_at(m, out.addr.v + 0x1000, name, sizeof(name)) == 0x1000);
+		cr_assert(strstr(name, "memfd:kernel"), "%s", name);
+		mem_destroy(m);
+	}
+}
+
+Test(boot_initrd, never_over_the_kernel)
+{
+	struct kernel_image k = { .start = GPA(MIB), .end = GPA(40 * MIB), .initrd_end = GPA(3 * GIB) };
+	struct mem *m = ram(64 * MIB);
+	struct initrd_image out;
+	struct err e = { 0 };
+
+	cr_assert(put_initrd(m, 24 * MIB, &k, &out, &e) == 0, "%s", e.msg);
+	cr_assert(out.addr.v == k.end.v);
+	cr_assert(put_initrd(m, 24 * MIB + 1, &k, &out, &e) == -ENOMEM);
+	cr_assert(strstr(e.msg, "does not fit between the kernel's end 0x2800000 and 0x4000000"),
+		  "%s", e.msg);
+
+	/* What a bzImage can reach ends below its own end: nowhere. */
+	k.initrd_end = GPA(39 * MIB);
+	cr_assert(put_initrd(m, 1, &k, &out, &e) == -ENOMEM);
+	mem_destroy(m);
+}
