@@ -10,7 +10,8 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
+
+#include "api-socket/http_text.h"
 
 enum state { ST_LINE, ST_HEADERS, ST_BODY };
 
@@ -34,107 +35,6 @@ const char *http_method_name(enum http_method m)
 const char *http_method_word(enum http_method m)
 {
 	return methods[m].word;
-}
-
-/* A piece of a line; not terminated, may hold any byte. */
-struct span {
-	const char *s;
-	size_t len;
-};
-
-static bool span_is(struct span a, const char *text)
-{
-	return a.len == strlen(text) && !memcmp(a.s, text, a.len);
-}
-
-static bool span_is_nocase(struct span a, const char *text)
-{
-	return a.len == strlen(text) && !strncasecmp(a.s, text, a.len);
-}
-
-static bool is_blank(char c)
-{
-	return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static struct span span_trim(struct span a)
-{
-	while (a.len && is_blank(a.s[0])) {
-		a.s++;
-		a.len--;
-	}
-	while (a.len && is_blank(a.s[a.len - 1]))
-		a.len--;
-	return a;
-}
-
-/* Cut @a at the first @c: returns what is before, leaves in @a what is after; false without @c. */
-static bool span_cut(struct span *a, char c, struct span *head)
-{
-	const char *at = memchr(a->s, c, a->len);
-
-	if (!at)
-		return false;
-	*head = (struct span){ a->s, (size_t)(at - a->s) };
-	a->len -= head->len + 1;
-	a->s = at + 1;
-	return true;
-}
-
-/*
- * Length of the UTF-8 character at @s (Unicode table 3-7: no surrogates, no overlong forms), 0 when
- * the bytes end inside it, or minus the number of bytes that are already wrong.
- */
-static int utf8_char(const unsigned char *s, size_t len)
-{
-	unsigned char lo = 0x80, hi = 0xbf;
-	int n, i;
-
-	if (s[0] < 0x80)
-		return 1;
-	if (s[0] < 0xc2 || s[0] > 0xf4)
-		return -1;
-	n = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-	if (s[0] == 0xe0)
-		lo = 0xa0;
-	else if (s[0] == 0xed)
-		hi = 0x9f;
-	else if (s[0] == 0xf0)
-		lo = 0x90;
-	else if (s[0] == 0xf4)
-		hi = 0x8f;
-	for (i = 1; i < n; i++) {
-		if ((size_t)i >= len)
-			return 0;
-		if (s[i] < lo || s[i] > hi)
-			return -i;
-		lo = 0x80;
-		hi = 0xbf;
-	}
-	return n;
-}
-
-/* Offset of the first bad byte; *@bad as utf8_char gave it. */
-static size_t utf8_scan(struct span a, int *bad)
-{
-	size_t i = 0;
-
-	while (i < a.len) {
-		int n = utf8_char((const unsigned char *)a.s + i, a.len - i);
-
-		*bad = n;
-		if (n <= 0)
-			break;
-		i += (size_t)n;
-	}
-	return i;
-}
-
-size_t http_utf8_bad(const char *s, size_t len)
-{
-	int bad;
-
-	return utf8_scan((struct span){ s, len }, &bad);
 }
 
 static void error_text(struct http_parser *p, const char *text)
@@ -198,20 +98,6 @@ static enum http_event bad(struct http_parser *p, const char *text, struct span 
 }
 
 static const struct span no_span = { "", 0 };
-
-/* RFC 9110, 5.6.2: what a header name is made of. */
-static bool is_token(struct span a)
-{
-	size_t i;
-
-	for (i = 0; i < a.len; i++) {
-		unsigned char c = (unsigned char)a.s[i];
-
-		if (c <= ' ' || c >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", c))
-			return false;
-	}
-	return a.len > 0;
-}
 
 /* The absolute path of a URI: all of "/x", "/x" of "http://host/x", else nothing. */
 static struct span uri_path(struct span uri)
@@ -333,7 +219,7 @@ static enum http_event parse_header(struct http_parser *p, struct span line)
 	}
 	if (!span_cut(&value, ':', &name))
 		return bad(p, BAD_FORMAT, line, no_span);
-	if (!is_token(name))
+	if (!span_is_token(name))
 		return bad(p, BAD_FORMAT, name, no_span);
 	for (i = 0; i < value.len; i++) {
 		unsigned char c = (unsigned char)value.s[i];

@@ -56,12 +56,11 @@ int vmm_start(struct vmm *v, struct err *e)
 	if (ret)
 		return ret;
 	ret = machine_build(&v->config, v->loop, &m, e);
-	if (ret)
-		return ret;
-	ret = machine_start(m, e);
+	if (!ret)
+		ret = machine_start(m, e);
 	if (ret) {
 		machine_destroy(m);
-		return ret;
+		return err_wrap(e, "Start microvm error");
 	}
 	v->machine = m;
 	v->state = VMM_RUNNING;

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * main.c - from the command line to the event loop and out again.
+ *
+ * The main thread becomes the loop thread. What comes before the first API reply is kept to the
+ * system calls that are needed; everything of a size is static or reserved and touched late.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "api-socket/config_file.h"
+#include "api-socket/routes.h"
+#include "api-socket/server.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "vmm/fatal.h"
+#include "vmm/options.h"
+#include "vmm/vmm.h"
+
+/* Beyond every exit code: the loop was stopped by signal (status - STOPPED_BY_SIGNAL). */
+#define STOPPED_BY_SIGNAL 256
+
+/* All that lives as long as the process. */
+static struct vmm vmm;
+
+struct process {
+	struct loop *loop;
+	struct server *server;
+	struct watch signals;
+};
+
+/* An operator told us to go: leave the loop, tidy up, then die as we would have without a handler. */
+static void on_signal(void *ctx, uint32_t events)
+{
+	struct process *p = ctx;
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(p->signals.fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		loop_stop(p->loop, STOPPED_BY_SIGNAL + (int)info.ssi_signo);
+}
+
+/*
+ * SIGTERM and SIGINT arrive through the loop. They are blocked here, before any other thread
+ * exists, so that no vCPU thread ever takes them. A reader that goes away is an EPIPE to us.
+ */
+static int signals_init(struct process *p, struct err *e)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return err_set(e, errno, "signal set-up");
+	p->signals = (struct watch){ .fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC),
+				     .events = EPOLLIN,
+				     .fn = on_signal,
+				     .ctx = p };
+	if (p->signals.fd < 0)
+		return err_set(e, errno, "signalfd");
+	return loop_add(p->loop, &p->signals, e);
+}
+
+static int log_to_file(const char *path, struct err *e)
+{
+	/* a FIFO without a reader must not hold up the start, so it is opened read-write */
+	int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK | O_CLOEXEC, 0644);
+
+	if (fd < 0)
+		return err_set(e, errno, "Could not initialize logger: %s", path);
+	log_set_fd(fd);
+	return 0;
+}
+
+static int start_from_file(const char *path, struct err *e)
+{
+	const struct logger_config *logger = &vmm.config.logger;
+	int ret = config_file_load(&vmm.config, path, e);
+
+	if (!ret && vmm.config.has_logger) {
+		log_set_level(logger->has_level ? (enum log_level)logger->level : LOG_INFO);
+		if (logger->has_log_path)
+			ret = log_to_file(logger->log_path, e);
+	}
+	if (!ret)
+		ret = vmm_start(&vmm, e);
+	if (ret)
+		return err_wrap(e, "Configuration file %s", path);
+	log_info("Successfully started microvm that was configured from one single json.");
+	return 0;
+}
+
+static int serve(struct process *p, const struct options *o, struct err *e)
+{
+	const struct server_config config = {
+		.path = o->api_sock,
+		.payload_max = o->payload_max,
+		.loop = p->loop,
+		.handle = routes_handle,
+		.ctx = &vmm,
+	};
+	int ret = server_open(&p->server, &config, e);
+
+	if (ret)
+		return ret;
+	fatal_set_socket(o->api_sock);
+	log_info("Listening on API socket (\"%s\").", o->api_sock);
+	log_info("API server started.");
+	return 0;
+}
+
+/* Returns an exit code or STOPPED_BY_SIGNAL + signal; tidies up whatever was reached. */
+static int run(const struct options *o, struct err *e)
+{
+	struct process p = { .signals.fd = -1 };
+	int status = EXIT_CODE_ERROR;
+	int ret;
+
+	ret = loop_create(&p.loop, e);
+	if (ret)
+		return status;
+	ret = fatal_init(e);
+	if (!ret)
+		ret = signals_init(&p, e);
+	if (!ret && o->api_sock)
+		ret = serve(&p, o, e);
+	if (!ret) {
+		vmm_init(&vmm, o->id, vmm.identity, p.loop);
+		if (o->config_file)
+			ret = start_from_file(o->config_file, e);
+		if (!ret)
+			status = loop_run(p.loop);
+		vmm_fini(&vmm);
+	}
+	fatal_set_socket(NULL);
+	server_close(p.server);
+	fd_close(&p.signals.fd);
+	loop_destroy(p.loop);
+	return status;
+}
+
+/* As if we had never caught it, so that a supervisor sees the signal and not an exit code. */
+static void die_by(int signo)
+{
+	sigset_t set;
+
+	signal(signo, SIG_DFL);
+	sigemptyset(&set);
+	sigaddset(&set, signo);
+	raise(signo);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static int fail(const char *name, int code, const struct err *e)
+{
+	log_error("%s", e->msg);
+	fprintf(stderr, "Error: %s\n", e->msg);
+	log_error("%s exiting with error. exit_code=%d", name, code);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct err e = { 0 };
+	struct options o;
+	const char *name;
+	int ret;
+
+	vmm.identity = vmm_identity(argc > 0 ? argv[0] : NULL);
+	name = vmm.identity.app_name;
+	ret = options_parse(&o, argc, argv, &e);
+	if (ret == OPTIONS_VERSION || ret == OPTIONS_HELP) {
+		printf("%s v%s\n", name, vmm.identity.version);
+		if (ret == OPTIONS_HELP)
+			options_help();
+		return EXIT_CODE_OK;
+	}
+	if (ret < 0) {
+		fprintf(stderr, "%s: %s For more information try --help.\n", name, e.msg);
+		return -ret;
+	}
+	log_set_id(o.id);
+	log_set_level(o.level);
+	if (o.log_path && log_to_file(o.log_path, &e))
+		return fail(name, EXIT_CODE_ERROR, &e);
+	log_info("Running %s v%s", name, vmm.identity.version);
+
+	ret = run(&o, &e);
+	if (e.code)
+		return fail(name, ret, &e);
+	if (ret >= STOPPED_BY_SIGNAL) {
+		log_info("%s ended by signal %d.", name, ret - STOPPED_BY_SIGNAL);
+		die_by(ret - STOPPED_BY_SIGNAL);
+	}
+	if (ret == EXIT_CODE_OK)
+		log_info("%s exiting successfully. exit_code=0", name);
+	else
+		log_error("%s exiting with error. exit_code=%d", name, ret);
+	return ret;
+}

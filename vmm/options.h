@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * options.h - the command line of mote: its options as a table, and their values checked.
+ *
+ * Main thread, start-up.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/log.h"
+
+struct options {
+	const char *api_sock;	 /* NULL with --no-api */
+	const char *id;		 /* 1 to 64 letters, digits, '-' */
+	const char *config_file; /* NULL: none */
+	const char *log_path;	 /* NULL: standard output */
+	enum log_level level;
+	size_t payload_max; /* bytes */
+};
+
+enum options_wish { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION };
+
+/*
+ * options_parse - returns an enum options_wish; or a negative exit code of enum exit_code,
+ * with one sentence. Strings point into @argv or are static.
+ */
+int options_parse(struct options *o, int argc, char *const *argv, struct err *e);
+
+/* options_help - the table for people, on standard output. */
+void options_help(void);
