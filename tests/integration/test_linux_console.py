@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The serial console with a person at it, with a script at it, and with nobody reading it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import CONSOLE, Guest
+from mote_process import BOOT_TIMEOUT_S, Mote
+
+Start = Callable[..., Mote]
+Guests = Callable[[str], Guest]
+
+
+@pytest.mark.linux_guest(seconds=35)
+def test_shell_on_a_terminal(mote: Start, guest: Guests) -> None:
+    """Typed commands reach the shell, Ctrl-C too (and not mote), leaving the shell ends the VM and the terminal is as before."""
+    debian = guest("cloud")
+    vm = mote(terminal=True)
+    vm.api.machine(1, 256)
+    vm.api.boot_source(debian.vmlinux, CONSOLE, debian.initrd)
+    vm.api.start()
+    vm.wait_text("guest:/# ")
+    assert not vm.terminal_is_restored()  # raw
+    vm.type("echo $((6 * 7))-typed\n")
+    vm.wait_text("42-typed\n")
+    vm.type("sleep 1000\n")
+    vm.wait_text("sleep 1000\n")
+    vm.type("\x03")
+    vm.type("echo after $((1 + 1))\n")
+    vm.wait_text("after 2\n")
+    # A line longer than the UART's FIFO must come through whole.
+    vm.type("echo " + "0123456789" * 20 + " | wc -c\n")
+    vm.wait_text("\n201\n")
+    vm.type("exit\n")
+    assert vm.wait_exit(BOOT_TIMEOUT_S) == 0
+    assert vm.terminal_is_restored()
+
+
+@pytest.mark.linux_guest(seconds=35)
+def test_nobody_reads_the_console(mote: Start, guest: Guests, folder: Path) -> None:
+    """A pipe that is full and stays full: the guest's vCPU goes on, to the end."""
+    debian = guest("cloud")
+    marks = folder / "marks.raw"
+    marks.write_bytes(bytes(4096))
+    script = "seq 1 30000; echo got-here | dd of=/dev/vda conv=fsync 2>/dev/null"
+    vm = mote(unread=True)
+    vm.api.machine(1, 256)
+    vm.api.drive("marks", marks)
+    vm.api.boot_source(debian.vmlinux, CONSOLE, debian.with_script(script, folder))
+    vm.api.start()
+    assert vm.wait_exit(BOOT_TIMEOUT_S) == 0
+    assert marks.read_bytes().startswith(b"got-here\n")
