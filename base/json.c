@@ -132,7 +132,7 @@ static int read_fraction(struct json_reader *r)
 static int read_exponent(struct json_reader *r, bool is_zero)
 {
 	bool negative;
-	uint32_t exp = 0;
+	uint64_t exp = 0;
 
 	r->pos++;
 	negative = next_byte(r) == '-';
@@ -148,7 +148,7 @@ static int read_exponent(struct json_reader *r, bool is_zero)
 		return json_fail(r, "invalid number");
 	}
 	while (next_is_digit(r)) {
-		exp = exp * 10 + (uint32_t)(r->in[r->pos++] - '0');
+		exp = exp * 10 + (uint64_t)(r->in[r->pos++] - '0');
 		if (exp > INT32_MAX && !r->skipping && !negative && !is_zero)
 			return json_fail(r, "number out of range");
 		if (exp > INT32_MAX)

@@ -345,7 +345,10 @@ bool json_float_overflows(const char *text, size_t len)
 	return true;
 }
 
-/* As serde_json spells floats: plain for 1e-5 to 1e16, scientific beyond. */
+/*
+ * As serde_json spells floats: plain for 1e-5 to 1e16, scientific beyond. Of a literal with more than
+ * 15 digits serde_json prints the shortest that reads back the same, which can be one digit less.
+ */
 static void float_print(const char *text, size_t len, char *out, size_t cap)
 {
 	struct decimal d;
@@ -366,9 +369,9 @@ static void float_print(const char *text, size_t len, char *out, size_t cap)
 	else if (d.point <= 0 && d.point > -5)
 		snprintf(out, cap, "%s0.%.*s%.*s", sign, -(int)d.point, "0000", nr, d.digit);
 	else if (nr == 1)
-		snprintf(out, cap, "%s%ce%ld", sign, d.digit[0], d.point - 1);
+		snprintf(out, cap, "%s%ce%+ld", sign, d.digit[0], d.point - 1);
 	else
-		snprintf(out, cap, "%s%c.%.*se%ld", sign, d.digit[0], nr - 1, d.digit + 1,
+		snprintf(out, cap, "%s%c.%.*se%+ld", sign, d.digit[0], nr - 1, d.digit + 1,
 			 d.point - 1);
 }
 
