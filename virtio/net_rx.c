@@ -65,8 +65,9 @@ static int rx_refill(struct net *net, bool mergeable)
 
 /*
  * Whether to read a frame into what there is. A guest that usually has room for the largest frame
- * and now holds more than half of its ring is about to refill: waiting for its kick loses nothing,
- * reading might cut a large frame. Any other guest gets what fits, so that nobody waits for ever.
+ * and now holds more than half of its ring is about to refill (no driver waits longer): waiting for
+ * its kick loses nothing, reading might cut a large frame. Any other guest gets what fits, so that
+ * a small ring does not wait for ever.
  */
 static bool rx_can_read(const struct net *net, bool mergeable)
 {
@@ -76,7 +77,7 @@ static bool rx_can_read(const struct net *net, bool mergeable)
 		return false;
 	if (!mergeable || !net->rx_roomy || !rx_wants_buffer(net, mergeable))
 		return true;
-	return vq->nr_in_flight > vq->ring.size / 2;
+	return vq->nr_in_flight >= vq->ring.size / 2;
 }
 
 /* Copy between @buf and the start of the first buffer, which is at least a header long. */
