@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * config_file.c - reads a --config-file twice: first to see that all of it is well-formed and of the
- * right types, then to apply it section by section.
+ * config_file.c - reads a --config-file twice: first to see that all of it is well-formed and of
+ * the right types, then to apply it section by section.
  *
- * Sections are applied in the order of the file; nothing in one depends on another. Main thread,
- * before the event loop runs.
+ * Between the two the single sections are applied, and the second reading takes the lists. Main
+ * thread, before the event loop runs.
  */
 #include "api-socket/config_file.h"
 
@@ -138,13 +138,13 @@ int config_file_load(struct config *c, const char *path, struct err *e)
 	text = mmap(NULL, CONFIG_FILE_MAX + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 		    -1, 0);
 	if (text == MAP_FAILED)
-		return err_set(e, errno, "map %d bytes for %s", CONFIG_FILE_MAX, path);
+		return err_set(e, errno, "map %ld bytes for %s", CONFIG_FILE_MAX, path);
 	len = read_file(path, text, CONFIG_FILE_MAX + 1);
 	if (len < 0)
 		ret = err_set(e, (int)-len, "Unable to open or read from the configuration file %s",
 			      path);
 	else if (len > CONFIG_FILE_MAX)
-		ret = err_set(e, EFBIG, "configuration file %s: more than %d bytes", path,
+		ret = err_set(e, EFBIG, "configuration file %s: more than %ld bytes", path,
 			      CONFIG_FILE_MAX);
 	else
 		ret = config_file_apply(c, text, (size_t)len, e);

@@ -15,7 +15,7 @@
 #include "vmm/config.h"
 
 /* Largest config file: 17 devices with the longest paths fit several times. */
-#define CONFIG_FILE_MAX (1024 * 1024)
+#define CONFIG_FILE_MAX (1024L * 1024)
 
 /* The document's sections; for tests that compare tables with the API's description. */
 extern const struct decode_table decode_config_file;

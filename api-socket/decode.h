@@ -27,7 +27,7 @@ enum decode_type {
 	DECODE_PATH,   /* the same; only its name in error sentences differs */
 	DECODE_ENUM,   /* uint8_t; @names */
 	DECODE_STRUCT, /* nested object; @table */
-	DECODE_LIST,   /* array of objects, each decoded into the same struct and given to the sink; @table */
+	DECODE_LIST,   /* array of objects, each read into the same struct for the sink; @table */
 	DECODE_MAC,    /* uint8_t[6] from "AA:BB:CC:DD:EE:FF" */
 	DECODE_LEVEL,  /* uint8_t, enum log_level; case does not matter */
 	DECODE_STRMAP, /* object of strings, kept as compact JSON text in char[size] */

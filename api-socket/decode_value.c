@@ -246,7 +246,7 @@ static int read_strmap(struct json_reader *r, char *out, size_t cap)
 static int read_absent(struct json_reader *r, const struct decode_field *f)
 {
 	enum json_type type;
-	bool more;
+	bool more = false;
 	int ret;
 
 	ret = json_peek(r, &type);

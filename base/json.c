@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * json.c - the JSON reader: values, containers, skipping (RFC 8259).
+ * json.c - the JSON reader: words, strings, containers (RFC 8259).
  *
  * The input is hostile: every byte is checked against the end before it is looked at, nothing
- * recurses, and a number is never converted to floating point. Where a fault is reported (behind
- * the byte that was consumed, or on the byte that comes next) differs from case to case the way it
- * does in serde_json. May be called on any thread.
+ * recurses. Where a fault is reported (behind the byte that was consumed, or on the byte that comes
+ * next) differs from case to case the way it does in serde_json. May be called on any thread.
  */
 #include "base/json.h"
 
@@ -19,30 +18,9 @@ void json_init(struct json_reader *r, const char *in, size_t len, struct err *e)
 	*r = (struct json_reader){ .in = in, .len = len, .e = e };
 }
 
-static bool at_end(const struct json_reader *r)
-{
-	return r->pos >= r->len;
-}
-
-/* The next byte, or NUL at the end: no production of the grammar accepts a NUL byte. */
-static char next_byte(const struct json_reader *r)
-{
-	return at_end(r) ? '\0' : r->in[r->pos];
-}
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static bool next_is_digit(const struct json_reader *r)
-{
-	return is_digit(next_byte(r));
-}
-
 void json_skip_space(struct json_reader *r)
 {
-	while (!at_end(r)) {
+	while (!json_at_end(r)) {
 		char c = r->in[r->pos];
 
 		if (c != ' ' && c != '\n' && c != '\t' && c != '\r')
@@ -54,7 +32,7 @@ void json_skip_space(struct json_reader *r)
 int json_peek(struct json_reader *r, enum json_type *type)
 {
 	json_skip_space(r);
-	if (at_end(r))
+	if (json_at_end(r))
 		return json_fail_next(r, "EOF while parsing a value");
 	switch (r->in[r->pos]) {
 	case 'n':
@@ -86,7 +64,7 @@ int json_peek(struct json_reader *r, enum json_type *type)
 static int read_word(struct json_reader *r, const char *word)
 {
 	for (; *word; word++) {
-		if (at_end(r))
+		if (json_at_end(r))
 			return json_fail(r, "EOF while parsing a value");
 		if (r->in[r->pos++] != *word)
 			return json_fail(r, "expected ident");
@@ -101,136 +79,8 @@ int json_null(struct json_reader *r)
 
 int json_bool(struct json_reader *r, bool *out)
 {
-	*out = next_byte(r) == 't';
+	*out = json_next(r) == 't';
 	return read_word(r, *out ? "true" : "false");
-}
-
-/* Digits behind a decimal point or an exponent's sign. */
-static void read_digits(struct json_reader *r)
-{
-	while (next_is_digit(r))
-		r->pos++;
-}
-
-/* ".digits", at least one. */
-static int read_fraction(struct json_reader *r)
-{
-	r->pos++;
-	if (!next_is_digit(r)) {
-		if (at_end(r) && !r->skipping)
-			return json_fail_next(r, "EOF while parsing a value");
-		return json_fail_next(r, "invalid number");
-	}
-	read_digits(r);
-	return 0;
-}
-
-/*
- * "e+digits". A positive exponent that leaves 31 bits is refused on the digit that does so, unless
- * all is zero.
- */
-static int read_exponent(struct json_reader *r, bool is_zero)
-{
-	bool negative;
-	uint64_t exp = 0;
-
-	r->pos++;
-	negative = next_byte(r) == '-';
-	if (negative || next_byte(r) == '+')
-		r->pos++;
-	if (at_end(r)) {
-		if (r->skipping)
-			return json_fail(r, "invalid number");
-		return json_fail(r, "EOF while parsing a value");
-	}
-	if (!next_is_digit(r)) {
-		r->pos++;
-		return json_fail(r, "invalid number");
-	}
-	while (next_is_digit(r)) {
-		exp = exp * 10 + (uint64_t)(r->in[r->pos++] - '0');
-		if (exp > INT32_MAX && !r->skipping && !negative && !is_zero)
-			return json_fail(r, "number out of range");
-		if (exp > INT32_MAX)
-			exp = INT32_MAX / 10; /* stays far out of range without wrapping */
-	}
-	return 0;
-}
-
-/* The digits before point and exponent; *fits is false beyond 64 bits. */
-static int read_integer(struct json_reader *r, uint64_t *out, bool *fits)
-{
-	uint64_t v = 0;
-
-	*fits = true;
-	*out = 0;
-	if (at_end(r)) {
-		if (r->skipping)
-			return json_fail(r, "invalid number");
-		return json_fail(r, "EOF while parsing a value");
-	}
-	if (r->in[r->pos] == '0') {
-		r->pos++;
-		if (next_is_digit(r)) /* a leading zero: octal to some, so to nobody here */
-			return json_fail_next(r, "invalid number");
-		return 0;
-	}
-	if (!next_is_digit(r)) {
-		r->pos++;
-		return json_fail(r, "invalid number");
-	}
-	for (; next_is_digit(r); r->pos++) {
-		uint64_t digit = (uint64_t)(r->in[r->pos] - '0');
-
-		if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, digit, &v))
-			*fits = false;
-	}
-	*out = v;
-	return 0;
-}
-
-/* Whether every digit of the significand is 0. */
-static bool is_zero_literal(const char *p, const char *end)
-{
-	for (; p < end && *p != 'e' && *p != 'E'; p++)
-		if (*p >= '1' && *p <= '9')
-			return false;
-	return true;
-}
-
-int json_number(struct json_reader *r, struct json_number *out)
-{
-	size_t start = r->pos;
-	bool negative = next_byte(r) == '-';
-	bool fits;
-	int ret;
-
-	r->pos += negative;
-	ret = read_integer(r, &out->u64, &fits);
-	if (ret)
-		return ret;
-	out->kind = negative ? JSON_I64 : JSON_U64;
-	/* -0 and what i64 cannot hold are floats, as for serde_json. */
-	if (!fits || (negative && (out->u64 == 0 || out->u64 > (uint64_t)INT64_MAX + 1)))
-		out->kind = JSON_F64;
-	if (next_byte(r) == '.') {
-		out->kind = JSON_F64;
-		ret = read_fraction(r);
-	}
-	if (!ret && (next_byte(r) == 'e' || next_byte(r) == 'E')) {
-		out->kind = JSON_F64;
-		ret = read_exponent(r, is_zero_literal(r->in + start, r->in + r->pos));
-	}
-	if (ret)
-		return ret;
-	out->text = r->in + start;
-	out->len = r->pos - start;
-	if (out->kind == JSON_F64) {
-		out->u64 = 0;
-		if (!r->skipping && json_float_overflows(out->text, out->len))
-			return json_fail(r, "number out of range");
-	}
-	return 0;
 }
 
 /* Four hex digits behind "\u". */
@@ -249,7 +99,7 @@ static int read_hex4(struct json_reader *r, unsigned int *out)
 /* "\uXXXX", and its partner when it is the first half of a surrogate pair. */
 static int read_unicode_escape(struct json_reader *r)
 {
-	unsigned int v;
+	unsigned int v = 0;
 	size_t i;
 	int ret;
 
@@ -261,7 +111,7 @@ static int read_unicode_escape(struct json_reader *r)
 	if (v < 0xd800 || v > 0xdbff)
 		return 0;
 	for (i = 0; i < 2; i++) {
-		if (at_end(r))
+		if (json_at_end(r))
 			return json_fail(r, "EOF while parsing a string");
 		if (r->in[r->pos++] != "\\u"[i])
 			return json_fail(r, "unexpected end of hex escape");
@@ -276,7 +126,7 @@ static int read_unicode_escape(struct json_reader *r)
 
 static int read_escape(struct json_reader *r)
 {
-	if (at_end(r))
+	if (json_at_end(r))
 		return json_fail(r, "EOF while parsing a string");
 	switch (r->in[r->pos++]) {
 	case '"':
@@ -302,7 +152,7 @@ int json_string(struct json_reader *r, struct json_str *out)
 	r->pos++;
 	out->p = r->in + r->pos;
 	for (;;) {
-		if (at_end(r))
+		if (json_at_end(r))
 			return json_fail(r, "EOF while parsing a string");
 		if (r->in[r->pos] == '"')
 			break;
@@ -337,7 +187,7 @@ int json_enter(struct json_reader *r)
 int json_object_next(struct json_reader *r, bool first, struct json_str *key, bool *more)
 {
 	json_skip_space(r);
-	if (at_end(r))
+	if (json_at_end(r))
 		return json_fail_next(r, "EOF while parsing an object");
 	*more = r->in[r->pos] != '}';
 	if (!*more) {
@@ -350,7 +200,7 @@ int json_object_next(struct json_reader *r, bool first, struct json_str *key, bo
 			return json_fail_next(r, "expected `,` or `}`");
 		r->pos++;
 		json_skip_space(r);
-		if (at_end(r))
+		if (json_at_end(r))
 			return json_fail_next(r, "EOF while parsing a value");
 		if (r->in[r->pos] == '}')
 			return json_fail_next(r, "trailing comma");
@@ -363,7 +213,7 @@ int json_object_next(struct json_reader *r, bool first, struct json_str *key, bo
 int json_colon(struct json_reader *r)
 {
 	json_skip_space(r);
-	if (at_end(r))
+	if (json_at_end(r))
 		return json_fail_next(r, "EOF while parsing an object");
 	if (r->in[r->pos] != ':')
 		return json_fail_next(r, "expected `:`");
@@ -374,7 +224,7 @@ int json_colon(struct json_reader *r)
 int json_array_next(struct json_reader *r, bool first, bool *more)
 {
 	json_skip_space(r);
-	if (at_end(r))
+	if (json_at_end(r))
 		return json_fail_next(r, "EOF while parsing a list");
 	*more = r->in[r->pos] != ']';
 	if (!*more) {
@@ -388,7 +238,7 @@ int json_array_next(struct json_reader *r, bool first, bool *more)
 		return json_fail_next(r, "expected `,` or `]`");
 	r->pos++;
 	json_skip_space(r);
-	if (at_end(r))
+	if (json_at_end(r))
 		return json_fail_next(r, "EOF while parsing a value");
 	if (r->in[r->pos] == ']')
 		return json_fail_next(r, "trailing comma");
@@ -398,105 +248,7 @@ int json_array_next(struct json_reader *r, bool first, bool *more)
 int json_end(struct json_reader *r)
 {
 	json_skip_space(r);
-	if (!at_end(r))
+	if (!json_at_end(r))
 		return json_fail_next(r, "trailing characters");
 	return 0;
-}
-
-/* One scalar of a skipped value; containers are json_skip's. */
-static int skip_scalar(struct json_reader *r, enum json_type type)
-{
-	struct json_number n;
-	struct json_str s;
-	bool b;
-
-	switch (type) {
-	case JSON_NULL:
-		return json_null(r);
-	case JSON_BOOL:
-		return json_bool(r, &b);
-	case JSON_NUMBER:
-		return json_number(r, &n);
-	default:
-		return json_string(r, &s);
-	}
-}
-
-/* The key and colon of a skipped object's member. */
-static int skip_key(struct json_reader *r)
-{
-	struct json_str key;
-	int ret;
-
-	json_skip_space(r);
-	if (at_end(r))
-		return json_fail_next(r, "EOF while parsing an object");
-	if (r->in[r->pos] != '"')
-		return json_fail_next(r, "key must be a string");
-	ret = json_string(r, &key);
-	return ret ? ret : json_colon(r);
-}
-
-/*
- * Behind a value, or behind an opening bracket (@first): step over the comma, or close containers
- * as long as there is something to close. *more is false when the whole value is complete.
- */
-static int skip_between(struct json_reader *r, const bool *is_object, size_t *depth, bool first,
-			bool *more)
-{
-	*more = true;
-	while (*depth) {
-		bool object = is_object[*depth - 1];
-
-		json_skip_space(r);
-		if (at_end(r))
-			return json_fail_next(r, object ? "EOF while parsing an object" :
-							  "EOF while parsing a list");
-		if (r->in[r->pos] == (object ? '}' : ']')) {
-			r->pos++;
-			(*depth)--;
-			first = false;
-			continue;
-		}
-		if (!first && r->in[r->pos] != ',')
-			return json_fail_next(r, object ? "expected `,` or `}`" :
-							  "expected `,` or `]`");
-		r->pos += !first;
-		return object ? skip_key(r) : 0;
-	}
-	*more = false;
-	return 0;
-}
-
-int json_skip(struct json_reader *r)
-{
-	bool is_object[JSON_DEPTH_MAX];
-	enum json_type type;
-	size_t depth = 0;
-	bool more = true;
-	int ret = 0;
-
-	r->skipping = true;
-	while (!ret && more) {
-		bool opened = false;
-
-		ret = json_peek(r, &type);
-		if (ret)
-			break;
-		if (type == JSON_ARRAY || type == JSON_OBJECT) {
-			if (r->depth + depth + 1 >= JSON_DEPTH_MAX) {
-				ret = json_fail_next(r, "recursion limit exceeded");
-				break;
-			}
-			is_object[depth++] = type == JSON_OBJECT;
-			r->pos++;
-			opened = true;
-		} else {
-			ret = skip_scalar(r, type);
-		}
-		if (!ret)
-			ret = skip_between(r, is_object, &depth, opened, &more);
-	}
-	r->skipping = false;
-	return ret;
 }

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * json_text.c - text around the JSON reader: positions and sentences of errors, unescaping, UTF-8,
- * and the spelling of numbers and strings inside error sentences.
- *
- * No floating point: a float appears only in error sentences and is respelled from its own digits
- * (the C library's conversions would cost more than this whole reader). May be called on any thread.
+ * json_text.c - text around the JSON reader: positions and sentences of errors, UTF-8, unescaping,
+ * and the spelling of strings inside error sentences. May be called on any thread.
  */
 #include "base/json_text.h"
 
@@ -258,132 +255,6 @@ void json_str_quote(const struct json_str *s, bool debug, char out[JSON_QUOTE_MA
 		len += n;
 	}
 	out[len] = '\0';
-}
-
-/* The significant digits of a literal, and where its decimal point belongs. */
-struct decimal {
-	bool negative;
-	char digit[17];	/* what identifies a double */
-	size_t nr;	/* 0: the value is zero */
-	long point;	/* the value is 0.DIGITS times ten to this */
-};
-
-/* Round up the kept digits; 99..9 becomes 1 with one more place before the point. */
-static void decimal_round_up(struct decimal *d)
-{
-	size_t i = d->nr;
-
-	while (i && d->digit[i - 1] == '9')
-		i--;
-	if (!i) {
-		d->digit[0] = '1';
-		d->nr = 1;
-		d->point++;
-		return;
-	}
-	d->digit[i - 1]++;
-	d->nr = i;
-}
-
-static void decimal_parse(struct decimal *d, const char *p, size_t len)
-{
-	const char *end = p + len;
-	bool seen_point = false, up = false, full = false;
-	bool exp_negative = false;
-	long exp = 0;
-
-	memset(d, 0, sizeof(*d));
-	d->negative = *p == '-';
-	for (p += d->negative; p < end && *p != 'e' && *p != 'E'; p++) {
-		if (*p == '.') {
-			seen_point = true;
-			continue;
-		}
-		if (d->nr || *p != '0') {
-			if (d->nr < sizeof(d->digit)) {
-				d->digit[d->nr++] = *p;
-			} else if (!full) {
-				up = *p >= '5';
-				full = true;
-			}
-			d->point += !seen_point;
-		} else {
-			d->point -= seen_point;
-		}
-	}
-	for (p++; p < end; p++) {
-		if (*p == '-')
-			exp_negative = true;
-		else if (*p != '+' && exp < 1000000000)
-			exp = exp * 10 + (*p - '0');
-	}
-	d->point += exp_negative ? -exp : exp;
-	if (up)
-		decimal_round_up(d);
-	while (d->nr && d->digit[d->nr - 1] == '0')
-		d->nr--;
-}
-
-bool json_float_overflows(const char *text, size_t len)
-{
-	/* The first 17 digits of what rounds to infinity: 2^1024 - 2^970. */
-	static const char limit[] = "17976931348623158";
-	struct decimal d;
-	size_t i;
-
-	decimal_parse(&d, text, len);
-	if (!d.nr || d.point < 309)
-		return false;
-	if (d.point > 309)
-		return true;
-	for (i = 0; i < sizeof(d.digit); i++) {
-		char c = i < d.nr ? d.digit[i] : '0';
-
-		if (c != limit[i])
-			return c > limit[i];
-	}
-	return true;
-}
-
-/*
- * As serde_json spells floats: plain for 1e-5 to 1e16, scientific beyond. Of a literal with more than
- * 15 digits serde_json prints the shortest that reads back the same, which can be one digit less.
- */
-static void float_print(const char *text, size_t len, char *out, size_t cap)
-{
-	struct decimal d;
-	const char *sign;
-	int nr;
-
-	decimal_parse(&d, text, len);
-	sign = d.negative ? "-" : "";
-	nr = (int)d.nr;
-	if (!nr || d.point < -323)
-		snprintf(out, cap, "%s0.0", sign);
-	else if (d.point >= nr && d.point <= 16)
-		snprintf(out, cap, "%s%.*s%.*s.0", sign, nr, d.digit, (int)d.point - nr,
-			 "0000000000000000");
-	else if (d.point > 0 && d.point <= 16)
-		snprintf(out, cap, "%s%.*s.%.*s", sign, (int)d.point, d.digit, nr - (int)d.point,
-			 d.digit + d.point);
-	else if (d.point <= 0 && d.point > -5)
-		snprintf(out, cap, "%s0.%.*s%.*s", sign, -(int)d.point, "0000", nr, d.digit);
-	else if (nr == 1)
-		snprintf(out, cap, "%s%ce%+ld", sign, d.digit[0], d.point - 1);
-	else
-		snprintf(out, cap, "%s%c.%.*se%+ld", sign, d.digit[0], nr - 1, d.digit + 1,
-			 d.point - 1);
-}
-
-int json_invalid_number(struct json_reader *r, const struct json_number *n, const char *expected)
-{
-	char text[64];
-
-	if (n->kind != JSON_F64)
-		return json_fail(r, "invalid value: integer `%.*s`, expected %s", (int)n->len,
-				 n->text, expected);
-	float_print(n->text, n->len, text, sizeof(text));
-	return json_fail(r, "invalid type: floating point `%s`, expected %s", text, expected);
 }
 
 int json_invalid_type(struct json_reader *r, const char *expected)

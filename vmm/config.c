@@ -208,7 +208,8 @@ static size_t find_drive(const struct config *c, const char *id)
 }
 
 /* Is this a drive we can open, and may it stand at place @i? */
-static int check_drive(const struct config *c, const struct drive_config *d, size_t i, struct err *e)
+static int check_drive(const struct config *c, const struct drive_config *d, size_t i,
+		       struct err *e)
 {
 	if (d->is_root_device && c->nr_drives && c->drive[0].is_root_device && i != 0)
 		return err_set(e, 0, "Drive config error: A root block device already exists!");

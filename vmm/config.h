@@ -23,7 +23,7 @@
 
 #define CONFIG_VCPUS_MAX 32	 /* what Firecracker promises and clients plan with */
 #define CONFIG_MEM_DEFAULT_MIB 128
-#define CONFIG_DEVICES_MAX 17	 /* drives + interfaces: GSIs 5..23 without two for platform devices */
+#define CONFIG_DEVICES_MAX 17	 /* drives + interfaces: GSIs 5..23, two of them taken */
 #define CONFIG_SLOTS_MAX 32	 /* of each kind; more than fit, as the surplus is refused at start */
 #define CONFIG_ID_MAX 128	 /* drive_id, iface_id with NUL; far beyond what orchestrators make */
 #define CONFIG_PARTUUID_MAX 64	 /* a GUID has 36 characters, MBR style 11; /PARTNROFF= may follow */
@@ -228,13 +228,15 @@ int config_put_boot_source(struct config *c, const struct boot_source_config *b,
 
 /*
  * config_put_drive - add a drive or replace the one with the same id (in place; a new root moves to
- * the front). Opens the file. Errors: EINVAL (second root, vhost-user, bad combination), errno of open.
+ * the front). Opens the file. Errors: EINVAL (second root, vhost-user, bad combination), errno of
+ * open.
  */
 int config_put_drive(struct config *c, const struct drive_config *d, struct err *e);
 
 /*
  * config_put_net - add an interface, or replace the one with the same id: then the last interface
- * takes the old place and the new one goes to the end, as clients of Firecracker see it. Opens the tap.
+ * takes the old place and the new one goes to the end, as clients of Firecracker see it. Opens the
+ * tap.
  */
 int config_put_net(struct config *c, const struct net_config *n, struct err *e);
 
