@@ -16,25 +16,27 @@
 #include "api-socket/socket.h"
 #include "base/fd.h"
 
-#define PAGE 4096u
+/* Buffers begin at multiples of the largest page that a kernel may use (arm64), to be given back. */
+#define PAGE_MAX 65536u
 
 /* One read. Bounds what one event costs: at most this many bytes of requests are answered in it. */
-#define IN_MAX PAGE
+#define IN_MAX 4096u
 
 /* Head and body of one reply; the next request is not looked at before it was taken. */
 #define OUT_MAX (HTTP_HEAD_MAX + REPLY_MAX)
 
 /* Requests and replies above this size give their pages back. */
-#define KEEP_MAX (4 * PAGE)
+#define KEEP_MAX 16384u
 
 struct conn {
 	struct watch watch; /* fd is -1 when the slot is free */
 	struct server *server;
 	size_t in_pos, in_len;	 /* what of @in is not parsed yet */
 	size_t out_pos, out_len; /* what of @out is not sent yet */
+	struct http_parser *parser; /* in the reservation, as the buffers: touched by use only */
 	char *in;
+	char *body;
 	char *out;
-	struct http_parser parser;
 };
 
 struct server {
@@ -52,13 +54,13 @@ static const char server_full[] = "HTTP/1.1 503\r\nServer: Firecracker API\r\n"
 
 static size_t pages(size_t len)
 {
-	return (len + PAGE - 1) & ~(size_t)(PAGE - 1);
+	return (len + PAGE_MAX - 1) & ~(size_t)(PAGE_MAX - 1);
 }
 
 /* The buffers are page-aligned and private: their pages go back, the reservation stays. */
 static void conn_trim(struct conn *c)
 {
-	madvise(c->parser.body, pages(c->server->config.payload_max) + pages(OUT_MAX), MADV_DONTNEED);
+	madvise(c->body, pages(c->server->config.payload_max) + pages(OUT_MAX), MADV_DONTNEED);
 }
 
 static void conn_close(struct conn *c)
@@ -69,7 +71,7 @@ static void conn_close(struct conn *c)
 		return;
 	loop_del(s->config.loop, &c->watch);
 	fd_close(&c->watch.fd);
-	if (c->parser.body_got > KEEP_MAX || c->out_len > KEEP_MAX)
+	if (c->parser->body_got > KEEP_MAX || c->out_len > KEEP_MAX)
 		conn_trim(c);
 	loop_mod(s->config.loop, &s->listener, EPOLLIN);
 }
@@ -115,9 +117,9 @@ static void conn_request(struct conn *c)
 	const struct server_config *conf = &c->server->config;
 	struct server_reply reply = { .status = 500, .body = c->out + HTTP_HEAD_MAX };
 
-	conf->handle(conf->ctx, &c->parser.req, &reply);
-	if (c->parser.req.body_len > KEEP_MAX)
-		madvise(c->parser.body, pages(conf->payload_max), MADV_DONTNEED);
+	conf->handle(conf->ctx, &c->parser->req, &reply);
+	if (c->parser->req.body_len > KEEP_MAX)
+		madvise(c->body, pages(conf->payload_max), MADV_DONTNEED);
 	conn_reply(c, reply.status, reply.deprecated, reply.body_len);
 }
 
@@ -125,7 +127,7 @@ static void conn_request(struct conn *c)
 static void conn_run(struct conn *c)
 {
 	while (c->in_pos < c->in_len && !c->out_len) {
-		struct http_parser *p = &c->parser;
+		struct http_parser *p = c->parser;
 		size_t used;
 
 		switch (http_feed(p, c->in + c->in_pos, c->in_len - c->in_pos, &used)) {
@@ -181,7 +183,7 @@ static void conn_open(struct server *s, struct conn *c, int fd)
 	c->in_len = 0;
 	c->out_pos = 0;
 	c->out_len = 0;
-	http_init(&c->parser, c->in + IN_MAX, s->config.payload_max);
+	http_init(c->parser, c->body, s->config.payload_max);
 	if (loop_add(s->config.loop, &c->watch, &e))
 		conn_close(c);
 }
@@ -214,7 +216,8 @@ static void listener_event(void *ctx, uint32_t events)
 /* One reservation for everything; only pages that are used become memory. NULL without memory. */
 static struct server *server_map(const struct server_config *config, struct err *e)
 {
-	const size_t each = IN_MAX + pages(config->payload_max) + pages(OUT_MAX);
+	const size_t parser = sizeof(struct http_parser), body = pages(config->payload_max);
+	const size_t each = pages(parser + IN_MAX) + body + pages(OUT_MAX);
 	const size_t len = pages(sizeof(struct server)) + SERVER_CONNS_MAX * each;
 	struct server *s = mmap(NULL, len, PROT_READ | PROT_WRITE,
 				MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -228,11 +231,14 @@ static struct server *server_map(const struct server_config *config, struct err 
 	s->config = *config;
 	for (i = 0; i < SERVER_CONNS_MAX; i++) {
 		struct conn *c = &s->conn[i];
+		char *room = (char *)s + pages(sizeof(*s)) + i * each;
 
 		c->server = s;
 		c->watch.fd = -1;
-		c->in = (char *)s + pages(sizeof(*s)) + i * each;
-		c->out = c->in + IN_MAX + pages(config->payload_max);
+		c->parser = (struct http_parser *)(void *)room;
+		c->in = room + parser;
+		c->body = room + pages(parser + IN_MAX);
+		c->out = c->body + body;
 	}
 	return s;
 }

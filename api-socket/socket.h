@@ -6,14 +6,14 @@
  */
 #pragma once
 
-#include <limits.h>
 #include <sys/types.h>
+#include <sys/un.h>
 
 #include "base/err.h"
 
 /* A socket file and how to recognise it as ours. */
 struct socket_name {
-	char path[PATH_MAX];
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	dev_t dev;
 	ino_t ino;
 };
