@@ -145,6 +145,9 @@ static int open_file(const char *path, int flags, enum file_kind kind, const cha
 		return err_set(e, 0, "%s %s is not a regular file%s", what, path,
 			       kind == FILE_OR_DISK ? " or block device" : "");
 	}
+	/* io_uring would take O_NONBLOCK for "fail rather than wait for the disk". */
+	if (kind == FILE_OR_DISK)
+		fd_set_nonblock(fd, 0);
 	return fd;
 }
 
@@ -306,17 +309,21 @@ static int check_net(const struct config *c, const struct net_config *n, size_t 
 /* Clients match everything up to "devices."; the rest says what really went wrong. */
 static int open_tap(const char *name, struct err *e)
 {
+	static const char repeated[] = "Open tap device failed: ";
 	struct err cause = { 0 };
+	const char *why = cause.msg;
 	int fd;
 
 	fd = tap_open(name, &cause);
 	if (fd >= 0)
 		return fd;
+	if (!strncmp(why, repeated, sizeof(repeated) - 1))
+		why += sizeof(repeated) - 1;
 	err_set(e, 0,
 		"Network config error: Could not create the network device: Open tap device failed: "
 		"Error while creating ifreq structure: %s (os error %d). Invalid TUN/TAP Backend "
 		"provided by %s. Check our documentation on setting up the network devices. %s",
-		strerror(-fd), -fd, name, cause.msg);
+		strerror(-fd), -fd, name, why);
 	if (e)
 		e->code = -fd;
 	return fd;

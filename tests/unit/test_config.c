@@ -267,6 +267,7 @@ Test(config, read_only_drive_needs_no_write_access)
 	cr_assert_eq(chmod(d.path_on_host, 0400), 0);
 	cr_expect_eq(config_put_drive(&c, &d, &e), 0);
 	cr_expect_eq(fcntl(c.drive[0].fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+	cr_expect(!(fcntl(c.drive[0].fd, F_GETFL) & O_NONBLOCK));
 	cr_expect(fcntl(c.drive[0].fd, F_GETFD) & FD_CLOEXEC);
 }
 
