@@ -45,27 +45,38 @@ R_FLAGS := $(COMMON) -Os -g -fPIE -flto -ffunction-sections -fdata-sections $(HA
 R_LINK  := -static-pie -nostdlib -nostartfiles -flto -Os -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code
 R_OBJ   := $(C_MOTE:%.c=$(B)/release/%.o)
 
+# V=1 shows whole commands.
+ifeq ($(V),)
+Q    := @
+SAY   = @echo "  $(1)  $(2)";
+endif
+
 .PHONY: all
 all: $(B)/release/mote
 
 # musl-gcc cannot link static-pie (its specs take Scrt1.o), so the start files are named here.
 $(B)/release/mote.debug: $(R_OBJ)
-	$(CC) $(R_LINK) -o $@ $(MUSL)/rcrt1.o $(MUSL)/crti.o $(R_OBJ) -Wl,--start-group $(MUSL)/libc.a -lgcc -Wl,--end-group $(MUSL)/crtn.o
+	$(call SAY,LINK ,$@)
+	$(Q)$(CC) $(R_LINK) -o $@ $(MUSL)/rcrt1.o $(MUSL)/crti.o $(R_OBJ) -Wl,--start-group $(MUSL)/libc.a -lgcc -Wl,--end-group $(MUSL)/crtn.o
 
 $(B)/release/mote: $(B)/release/mote.debug
-	strip -s -R .comment -o $@ $<
+	$(call SAY,STRIP,$@)
+	$(Q)strip -s -R .comment -o $@ $<
 
 $(B)/release/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(R_FLAGS) -c $< -o $@
+	$(call SAY,CC   ,$@)
+	$(Q)$(CC) $(R_FLAGS) -c $< -o $@
 
 # Unit tests: glibc, because criterion and the sanitizers need it.
 define unit_build
 $(B)/$(1)/%.o: %.c Makefile
 	@mkdir -p $$(@D)
-	$(CC) $(COMMON) -O1 -g $(2) -c $$< -o $$@
+	$$(call SAY,CC   ,$$@)
+	$$(Q)$(CC) $(COMMON) -O1 -g $(2) -c $$< -o $$@
 $(B)/$(1)/unit: $(C_LIB:%.c=$(B)/$(1)/%.o) $(C_UNIT:%.c=$(B)/$(1)/%.o)
-	$(CC) $(2) -o $$@ $$^ -lcriterion -lpthread
+	$$(call SAY,LINK ,$$@)
+	$$(Q)$(CC) $(2) -o $$@ $$^ -lcriterion -lpthread
 endef
 $(eval $(call unit_build,unit,))
 $(eval $(call unit_build,asan,-fsanitize=address$(comma)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer))
@@ -91,10 +102,12 @@ fuzz: $(FUZZERS:%=$(B)/fuzz/%)
 
 $(B)/fuzz/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CLANG) $(COMMON) -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -c $< -o $@
+	$(call SAY,CLANG,$@)
+	$(Q)$(CLANG) $(COMMON) -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -c $< -o $@
 
 $(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/%.o $(C_LIB:%.c=$(B)/fuzz/obj/%.o)
-	$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ -lpthread
+	$(call SAY,LINK ,$@)
+	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ -lpthread
 
 .PHONY: clean
 clean:

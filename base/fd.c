@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 void fd_close(int *fd)
@@ -80,4 +81,13 @@ int fd_set_nonblock(int fd, int on)
 	if (fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK) < 0)
 		return -errno;
 	return 0;
+}
+
+int fd_ioctl(int fd, unsigned long request, const void *arg)
+{
+#ifdef __GLIBC__
+	return ioctl(fd, request, arg);
+#else
+	return ioctl(fd, (int)(unsigned int)request, arg);
+#endif
 }

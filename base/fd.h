@@ -22,3 +22,10 @@ int fd_write_all(int fd, const void *buf, size_t len);
 
 /* fd_set_nonblock - set or clear O_NONBLOCK: 0 or -errno. */
 int fd_set_nonblock(int fd, int on);
+
+/*
+ * fd_ioctl - ioctl(2) with a pointer argument; -1 and errno like it. Request numbers with the read
+ * direction have bit 31 set: musl declares the parameter int, glibc unsigned long, the kernel takes
+ * 32 bits, and this one conversion serves all three.
+ */
+int fd_ioctl(int fd, unsigned long request, const void *arg);

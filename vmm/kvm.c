@@ -73,7 +73,7 @@ int kvm_add_memory(struct kvm *kvm, const struct mem *m, struct err *e)
 			.userspace_addr = mem_host_base(m, i),
 		};
 
-		if (ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
+		if (fd_ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
 			return err_set(e, errno, "KVM_SET_USER_MEMORY_REGION, %llu MiB at 0x%llx",
 				       (unsigned long long)(r.len >> 20),
 				       (unsigned long long)r.base.v);
@@ -85,7 +85,7 @@ int kvm_add_irqfd(struct kvm *kvm, const struct irq *irq, struct err *e)
 {
 	struct kvm_irqfd args = { .fd = (uint32_t)irq->fd, .gsi = irq->gsi };
 
-	if (ioctl(kvm->vm_fd, KVM_IRQFD, &args) < 0)
+	if (fd_ioctl(kvm->vm_fd, KVM_IRQFD, &args) < 0)
 		return err_set(e, errno, "KVM_IRQFD, GSI %u", irq->gsi);
 	return 0;
 }
@@ -100,7 +100,7 @@ int kvm_add_ioeventfd(struct kvm *kvm, gpa_t addr, uint32_t datamatch, int fd, s
 		.flags = KVM_IOEVENTFD_FLAG_DATAMATCH,
 	};
 
-	if (ioctl(kvm->vm_fd, KVM_IOEVENTFD, &args) < 0)
+	if (fd_ioctl(kvm->vm_fd, KVM_IOEVENTFD, &args) < 0)
 		return err_set(e, errno, "KVM_IOEVENTFD at 0x%llx", (unsigned long long)addr.v);
 	return 0;
 }

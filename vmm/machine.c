@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * machine.c - builds a machine in one order and takes it down in the mirror of it; see machine.h.
+ */
+#include "vmm/machine.h"
+
+#include <errno.h>
+#include <linux/kvm.h>
+#include <linux/virtio_mmio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+#include "base/log.h"
+#include "virtio/mmio.h"
+#include "vmm/fatal.h"
+#include "vmm/machine_arch.h"
+#include "vmm/terminal.h"
+
+static int build_memory(struct machine *m, struct err *e)
+{
+	static const enum mem_backing backing[] = {
+		[HUGE_PAGES_NONE] = MEM_BACKING_PAGES,
+		[HUGE_PAGES_TRANSPARENT] = MEM_BACKING_THP,
+		[HUGE_PAGES_2M] = MEM_BACKING_HUGETLB_2M,
+	};
+	struct mem_range range[MEM_REGIONS_MAX];
+	size_t nr;
+	int ret;
+
+	ret = arch_ram(m->config, range, &nr, e);
+	if (ret)
+		return ret;
+	ret = mem_create(&m->mem, range, nr, backing[m->config->machine.huge_pages], e);
+	if (ret)
+		return ret;
+	fatal_set_mem(m->mem);
+	return 0;
+}
+
+static int build_serial(struct machine *m, struct err *e)
+{
+	int ret = serial_init(&m->serial, m->loop, terminal_input(), terminal_output(),
+			      arch_serial_gsi(), e);
+
+	if (ret)
+		return ret;
+	m->has_serial = true;
+	return kvm_add_irqfd(&m->kvm, &m->serial.irq, e);
+}
+
+/* Put a created device on the bus and wire its interrupt and kicks. */
+static int wire_device(struct machine *m, struct machine_device *d, struct err *e)
+{
+	struct bus_range range = {
+		.base = d->addr.v,
+		.len = VIRTIO_MMIO_LEN,
+		.ops = &virtio_mmio_bus_ops,
+		.dev = d->virtio,
+		.lock = &d->lock,
+	};
+	int ret = bus_add(&m->mmio, &range, e);
+
+	if (ret == 0)
+		ret = kvm_add_irqfd(&m->kvm, virtio_irq(d->virtio), e);
+	for (unsigned int q = 0; ret == 0 && q < virtio_nr_queues(d->virtio); q++)
+		ret = kvm_add_ioeventfd(&m->kvm, gpa_add(d->addr, VIRTIO_MMIO_QUEUE_NOTIFY), q,
+					virtio_kick_fd(d->virtio, q), e);
+	return ret;
+}
+
+/* The next free device entry, with its place on the bus. */
+static struct machine_device *add_device(struct machine *m, struct virtio_host *host, struct err *e)
+{
+	struct machine_device *d = &m->device[m->nr_devices];
+
+	if (arch_device_slot(m->nr_devices, &d->addr, &d->gsi, e))
+		return NULL;
+	pthread_mutex_init(&d->lock, NULL);
+	m->nr_devices++;
+	*host = (struct virtio_host){
+		.loop = m->loop, .mem = m->mem, .gsi = d->gsi, .lock = &d->lock
+	};
+	return d;
+}
+
+static int build_drive(struct machine *m, const struct drive_config *c, struct err *e)
+{
+	struct virtio_host host;
+	struct machine_device *d = add_device(m, &host, e);
+	struct blk_params params = {
+		.id = c->drive_id,
+		.fd = c->fd,
+		.read_only = c->is_read_only,
+		.writeback = c->cache_type == CACHE_TYPE_WRITEBACK,
+	};
+
+	if (!d)
+		return err_wrap(e, "drive %s", c->drive_id);
+	if (blk_create(&d->blk, &params, &host, e))
+		return err_wrap(e, "drive %s", c->drive_id);
+	d->virtio = blk_virtio(d->blk);
+	if (wire_device(m, d, e))
+		return err_wrap(e, "drive %s", c->drive_id);
+	return 0;
+}
+
+static int build_net(struct machine *m, const struct net_config *c, struct err *e)
+{
+	struct virtio_host host;
+	struct machine_device *d = add_device(m, &host, e);
+	struct net_params params = {
+		.id = c->iface_id,
+		.fd = c->tap_fd,
+		.backend = NET_TAP,
+		.has_mac = c->has_guest_mac,
+		.has_mtu = c->has_mtu,
+		.mtu = c->mtu,
+	};
+
+	if (!d)
+		return err_wrap(e, "network interface %s", c->iface_id);
+	for (size_t i = 0; i < sizeof(params.mac); i++)
+		params.mac[i] = c->guest_mac[i];
+	if (net_create(&d->net, &params, &host, e))
+		return err_wrap(e, "network interface %s", c->iface_id);
+	d->virtio = net_virtio(d->net);
+	if (wire_device(m, d, e))
+		return err_wrap(e, "network interface %s", c->iface_id);
+	return 0;
+}
+
+/* Drives first, root drive first among them: that order is the guest's /dev/vda, vdb, eth0, ... */
+static int build_devices(struct machine *m, struct err *e)
+{
+	const struct config *c = m->config;
+	int ret = 0;
+
+	for (size_t i = 0; ret == 0 && i < c->nr_drives; i++)
+		ret = build_drive(m, &c->drive[i], e);
+	for (size_t i = 0; ret == 0 && i < c->nr_nets; i++)
+		ret = build_net(m, &c->net[i], e);
+	return ret;
+}
+
+/*
+ * The order, and what it depends on:
+ * - the kernel is mapped over RAM before KVM knows the slots: later it would have to invalidate;
+ * - memory slots before the irqchip: the other way round each slot waits 5-10 ms for a grace period;
+ * - the irqchip before vCPUs (KVM demands it: LAPICs come with it) and before irqfds;
+ * - devices before the tables that describe them.
+ */
+static int build_steps(struct machine *m, struct err *e)
+{
+	int ret = arch_create(m, e);
+
+	if (ret == 0)
+		ret = build_memory(m, e);
+	if (ret == 0)
+		ret = arch_load_kernel(m, e);
+	if (ret == 0)
+		ret = kvm_open(&m->kvm, e);
+	if (ret == 0)
+		ret = kvm_add_memory(&m->kvm, m->mem, e);
+	if (ret == 0)
+		ret = kvm_create_irqchip(&m->kvm, e);
+	if (ret == 0)
+		ret = vcpus_create(&m->vcpus, &m->kvm, m->config->machine.vcpu_count, e);
+	if (ret == 0)
+		ret = build_serial(m, e);
+	if (ret == 0)
+		ret = arch_add_platform(m, e);
+	if (ret == 0)
+		ret = build_devices(m, e);
+	if (ret == 0)
+		ret = arch_setup_boot(m, e);
+	return ret;
+}
+
+int machine_build(const struct config *c, struct loop *l, struct machine **out, struct err *e)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+	int ret;
+
+	if (!m)
+		return err_set(e, ENOMEM, "machine");
+	m->config = c;
+	m->loop = l;
+	m->kvm.dev_fd = -1;
+	m->kvm.vm_fd = -1;
+	vcpus_init(&m->vcpus, l, &m->mmio);
+	ret = build_steps(m, e);
+	if (ret) {
+		machine_destroy(m);
+		return ret;
+	}
+	*out = m;
+	return 0;
+}
+
+int machine_start(struct machine *m, struct err *e)
+{
+	int ret = vcpus_start(&m->vcpus, e);
+
+	if (ret == 0)
+		vcpus_run(&m->vcpus);
+	return ret;
+}
+
+int machine_pause(struct machine *m, struct err *e)
+{
+	(void)e;
+	vcpus_park(&m->vcpus);
+	return 0;
+}
+
+int machine_resume(struct machine *m, struct err *e)
+{
+	(void)e;
+	vcpus_run(&m->vcpus);
+	return 0;
+}
+
+void machine_destroy(struct machine *m)
+{
+	if (!m)
+		return;
+	vcpus_destroy(&m->vcpus);
+	for (size_t i = m->nr_devices; i > 0; i--) {
+		struct machine_device *d = &m->device[i - 1];
+
+		net_destroy(d->net);
+		blk_destroy(d->blk);
+		pthread_mutex_destroy(&d->lock);
+	}
+	arch_destroy(m);
+	if (m->has_serial)
+		serial_fini(&m->serial);
+	terminal_restore();
+	kvm_close(&m->kvm);
+	fatal_set_mem(NULL);
+	mem_destroy(m->mem);
+	free(m);
+}

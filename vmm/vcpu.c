@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vcpu.c - the run loop and the protocol to stop and continue it; see vcpu.h.
+ *
+ * A thread is asked to leave KVM_RUN by immediate_exit, which makes the next KVM_RUN return at once,
+ * and by a signal, which makes the current one return. Either alone would leave a window.
+ */
+#include "vmm/vcpu.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "vmm/fatal.h"
+
+/* No handler of ours does more than log a line (2 KiB) and write it. */
+#define VCPU_STACK_BYTES (64 * 1024)
+
+/* The first real-time signal that libc leaves to us; it exists to interrupt KVM_RUN. */
+#define VCPU_KICK_SIGNAL SIGRTMIN
+
+static void vcpu_kicked(int sig)
+{
+	(void)sig;
+}
+
+void vcpus_init(struct vcpus *s, struct loop *loop, struct bus *mmio)
+{
+	s->loop = loop;
+	s->mmio = mmio;
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->changed, NULL);
+	atomic_init(&s->order, VCPU_PARK);
+}
+
+int vcpus_create(struct vcpus *s, struct kvm *kvm, unsigned int nr, struct err *e)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		struct vcpu *v = &s->vcpu[i];
+		void *run;
+
+		v->fd = kvm_create_vcpu(kvm, i, e);
+		if (v->fd < 0)
+			return v->fd;
+		s->nr++;
+		v->index = i;
+		v->set = s;
+		run = mmap(NULL, kvm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+		if (run == MAP_FAILED)
+			return err_set(e, errno, "map the run area of vCPU %u", i);
+		v->run = run;
+		v->run_size = kvm->run_size;
+	}
+	return 0;
+}
+
+void vcpus_end(struct vcpus *s, int code)
+{
+	int run = VCPU_RUN;
+
+	loop_stop(s->loop, code);
+	/* Do not run on while the loop gets round to stopping us; PARK and QUIT stay what they are. */
+	atomic_compare_exchange_strong(&s->order, &run, VCPU_PARK);
+}
+
+static void vcpu_mmio(struct vcpu *v)
+{
+	struct vcpus *s = v->set;
+	struct kvm_run *run = v->run;
+	/* The page is ours and KVM's, no guest can write to it; KVM gives at most 8 bytes. */
+	size_t len = run->mmio.len <= sizeof(run->mmio.data) ? run->mmio.len : 0;
+
+	if (run->mmio.is_write) {
+		metric_inc(&s->metrics.exit_mmio_write);
+		bus_write(s->mmio, run->mmio.phys_addr, run->mmio.data, len);
+	} else {
+		metric_inc(&s->metrics.exit_mmio_read);
+		bus_read(s->mmio, run->mmio.phys_addr, run->mmio.data, len);
+	}
+}
+
+static void vcpu_system_event(struct vcpu *v)
+{
+	unsigned int type = v->run->system_event.type;
+
+	if (type == KVM_SYSTEM_EVENT_SHUTDOWN || type == KVM_SYSTEM_EVENT_RESET) {
+		vcpus_end(v->set, EXIT_CODE_OK);
+		return;
+	}
+	log_error("vCPU %u: system event %u ends the VM", v->index, type);
+	metric_inc(&v->set->metrics.failures);
+	vcpus_end(v->set, EXIT_CODE_ERROR);
+}
+
+static void vcpu_exit(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+
+	switch (run->exit_reason) {
+	case KVM_EXIT_MMIO:
+		vcpu_mmio(v);
+		return;
+	case KVM_EXIT_SYSTEM_EVENT:
+		vcpu_system_event(v);
+		return;
+	case KVM_EXIT_INTR:
+		return;
+	case KVM_EXIT_SHUTDOWN:
+		log_error("vCPU %u: triple fault, or another shutdown that a CPU cannot continue "
+			  "from; the kernel broke very early if there is no output",
+			  v->index);
+		break;
+	case KVM_EXIT_FAIL_ENTRY:
+		log_error("vCPU %u: the CPU refused to enter the guest, hardware reason 0x%llx",
+			  v->index,
+			  (unsigned long long)run->fail_entry.hardware_entry_failure_reason);
+		break;
+	case KVM_EXIT_INTERNAL_ERROR:
+		log_error("vCPU %u: KVM internal error %u", v->index, run->internal.suberror);
+		break;
+	default:
+		if (vcpu_arch_exit(v))
+			return;
+		log_error("vCPU %u: unexpected KVM exit %u", v->index, run->exit_reason);
+		break;
+	}
+	metric_inc(&v->set->metrics.failures);
+	vcpus_end(v->set, EXIT_CODE_ERROR);
+}
+
+static void vcpu_run_failed(struct vcpu *v, int errnum)
+{
+	switch (errnum) {
+	case EINTR:
+	case EAGAIN:
+		/* The request is read from ->order; from here on KVM_RUN may block again. */
+		v->run->immediate_exit = 0;
+		return;
+	case EFAULT:
+		fatal_guest_memory_lost();
+	default:
+		log_error("vCPU %u: KVM_RUN: %s (os error %d)", v->index, strerror(errnum), errnum);
+		metric_inc(&v->set->metrics.failures);
+		vcpus_end(v->set, EXIT_CODE_ERROR);
+	}
+}
+
+/* Wait until there is something else to do than to stand still; false: quit. */
+static bool vcpu_wait(struct vcpu *v)
+{
+	struct vcpus *s = v->set;
+	int order;
+
+	pthread_mutex_lock(&s->lock);
+	s->nr_parked++;
+	pthread_cond_broadcast(&s->changed);
+	while ((order = atomic_load(&s->order)) == VCPU_PARK)
+		pthread_cond_wait(&s->changed, &s->lock);
+	s->nr_parked--;
+	pthread_mutex_unlock(&s->lock);
+	return order == VCPU_RUN;
+}
+
+static void *vcpu_main(void *arg)
+{
+	struct vcpu *v = arg;
+	struct vcpus *s = v->set;
+	char name[16];
+
+	snprintf(name, sizeof(name), "fc_vcpu %u", v->index);
+	pthread_setname_np(pthread_self(), name);
+	log_thread("fc_vcpu");
+	for (;;) {
+		if (atomic_load(&s->order) != VCPU_RUN && !vcpu_wait(v))
+			return NULL;
+		if (ioctl(v->fd, KVM_RUN, 0) == 0)
+			vcpu_exit(v);
+		else
+			vcpu_run_failed(v, errno);
+	}
+}
+
+int vcpus_start(struct vcpus *s, struct err *e)
+{
+	struct sigaction kick = { .sa_handler = vcpu_kicked };
+	sigset_t block, old;
+	pthread_attr_t attr;
+	int ret = 0;
+
+	/* No SA_RESTART: the point is that KVM_RUN returns. */
+	if (sigaction(VCPU_KICK_SIGNAL, &kick, NULL) < 0)
+		return err_set(e, errno, "handler for the vCPU signal");
+
+	/* Signals for the process belong to the loop thread; ours and the fatal ones stay open. */
+	sigemptyset(&block);
+	sigaddset(&block, SIGINT);
+	sigaddset(&block, SIGTERM);
+	sigaddset(&block, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &block, &old);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, VCPU_STACK_BYTES);
+	for (unsigned int i = 0; i < s->nr && ret == 0; i++) {
+		ret = pthread_create(&s->vcpu[i].thread, &attr, vcpu_main, &s->vcpu[i]);
+		if (ret == 0) {
+			s->vcpu[i].started = true;
+			s->nr_started++;
+		}
+	}
+	pthread_attr_destroy(&attr);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (ret)
+		return err_set(e, ret, "start a vCPU thread");
+	return 0;
+}
+
+static void vcpus_order(struct vcpus *s, enum vcpu_order order)
+{
+	pthread_mutex_lock(&s->lock);
+	atomic_store(&s->order, order);
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void vcpus_kick(struct vcpus *s)
+{
+	for (unsigned int i = 0; i < s->nr; i++) {
+		struct vcpu *v = &s->vcpu[i];
+
+		if (!v->started)
+			continue;
+		__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELEASE);
+		pthread_kill(v->thread, VCPU_KICK_SIGNAL);
+	}
+}
+
+void vcpus_run(struct vcpus *s)
+{
+	/* All are parked or new, so nobody is between the check of ->order and KVM_RUN. */
+	for (unsigned int i = 0; i < s->nr; i++)
+		s->vcpu[i].run->immediate_exit = 0;
+	vcpus_order(s, VCPU_RUN);
+}
+
+void vcpus_park(struct vcpus *s)
+{
+	vcpus_order(s, VCPU_PARK);
+	vcpus_kick(s);
+	pthread_mutex_lock(&s->lock);
+	while (s->nr_parked < s->nr_started)
+		pthread_cond_wait(&s->changed, &s->lock);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void vcpus_destroy(struct vcpus *s)
+{
+	vcpus_order(s, VCPU_QUIT);
+	vcpus_kick(s);
+	for (unsigned int i = 0; i < s->nr; i++) {
+		struct vcpu *v = &s->vcpu[i];
+
+		if (v->started)
+			pthread_join(v->thread, NULL);
+		if (v->run)
+			munmap(v->run, v->run_size);
+		fd_close(&v->fd);
+	}
+	pthread_cond_destroy(&s->changed);
+	pthread_mutex_destroy(&s->lock);
+}

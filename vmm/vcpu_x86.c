@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vcpu_x86.c - exits that only x86 has: port I/O. vCPU threads. See vcpu.h.
+ */
+#include "vmm/vcpu.h"
+
+static void vcpu_pio(struct vcpu *v)
+{
+	struct vcpus *s = v->set;
+	struct kvm_run *run = v->run;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+	size_t size = run->io.size;
+
+	/* A string instruction brings several elements for the same port. */
+	for (uint32_t i = 0; i < run->io.count; i++, data += size) {
+		if (run->io.direction == KVM_EXIT_IO_IN) {
+			metric_inc(&s->metrics.exit_io_in);
+			bus_read(s->pio, run->io.port, data, size);
+		} else {
+			metric_inc(&s->metrics.exit_io_out);
+			bus_write(s->pio, run->io.port, data, size);
+		}
+	}
+}
+
+bool vcpu_arch_exit(struct vcpu *v)
+{
+	if (v->run->exit_reason != KVM_EXIT_IO)
+		return false;
+	vcpu_pio(v);
+	return true;
+}
