@@ -99,7 +99,7 @@ static bool float_overflows(const char *text, size_t len)
 
 /*
  * As serde_json spells floats: plain for 1e-5 to 1e16, scientific beyond. Of a literal with more
- * than 15 digits serde_json prints the shortest that reads back the same, which can be a digit less.
+ * than 15 digits serde_json prints the shortest that reads back the same, maybe a digit less.
  */
 static void float_print(const char *text, size_t len, char *out, size_t cap)
 {
