@@ -35,7 +35,7 @@ struct process {
 	struct watch signals;
 };
 
-/* An operator told us to go: leave the loop, tidy up, then die as we would have without a handler. */
+/* An operator told us to go: leave the loop, tidy up, then die as if we had no handler. */
 static void on_signal(void *ctx, uint32_t events)
 {
 	struct process *p = ctx;
@@ -154,7 +154,7 @@ static void die_by(int signo)
 	signal(signo, SIG_DFL);
 	sigemptyset(&set);
 	sigaddset(&set, signo);
-	raise(signo);
+	kill(getpid(), signo);
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 

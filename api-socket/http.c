@@ -104,10 +104,9 @@ static struct span uri_path(struct span uri)
 {
 	static const char scheme[] = "http://";
 	const size_t n = sizeof(scheme) - 1;
-	const char *slash;
 
 	if (uri.len >= n && !memcmp(uri.s, scheme, n)) {
-		slash = memchr(uri.s + n, '/', uri.len - n);
+		const char *slash = memchr(uri.s + n, '/', uri.len - n);
 		if (!slash)
 			return no_span;
 		return (struct span){ slash, uri.len - (size_t)(slash - uri.s) };
@@ -164,7 +163,7 @@ static bool parse_length(struct span v, uint32_t *out)
 	return v.len > 0;
 }
 
-#define BAD_VALUE "Invalid header. Reason: Invalid value. Key:^; Value:^"
+#define BAD_VALUE  "Invalid header. Reason: Invalid value. Key:^; Value:^"
 #define BAD_FORMAT "Invalid header. Reason: Header is incorrectly formatted. Key: ^"
 
 /* A list of codings that rules out sending a body as it is. */
@@ -210,9 +209,11 @@ static enum http_event parse_header(struct http_parser *p, struct span line)
 	at = utf8_scan(line, &why);
 	if (at != line.len) {
 		char num[64];
-		int n = why ? snprintf(num, sizeof(num), "invalid utf-8 sequence of %d bytes from index %zu",
-				       -why, at) :
-			      snprintf(num, sizeof(num), "incomplete utf-8 byte sequence from index %zu", at);
+		int n = why ? snprintf(num, sizeof(num),
+				       "invalid utf-8 sequence of %d bytes from index %zu", -why,
+				       at)
+			    : snprintf(num, sizeof(num),
+				       "incomplete utf-8 byte sequence from index %zu", at);
 
 		return bad(p, "Invalid header. Reason: Header contains invalid characters. Key: ^",
 			   (struct span){ num, (size_t)n }, no_span);
@@ -262,9 +263,10 @@ static enum http_event headers_end(struct http_parser *p)
 	if (p->content_length > p->body_max) {
 		char text[160];
 
-		snprintf(text, sizeof(text),
-			 "Request payload with size %u is larger than the limit of %zu allowed by server.",
-			 p->content_length, p->body_max);
+		snprintf(
+			text, sizeof(text),
+			"Request payload with size %u is larger than the limit of %zu allowed by server.",
+			p->content_length, p->body_max);
 		return bad(p, text, no_span, no_span);
 	}
 	return p->expect ? HTTP_CONTINUE : HTTP_MORE;
@@ -301,7 +303,7 @@ static enum http_event take_line(struct http_parser *p, struct span line)
 	return bad(p, text, no_span, no_span);
 }
 
-/* A line that does not fit: keep its last byte, which may be the CR of its end, and drop the rest. */
+/* A line that does not fit: its last byte may be the CR of its end, the rest is dropped. */
 static enum http_event line_overlong(struct http_parser *p)
 {
 	const struct span line = { p->line, p->line_len };
@@ -313,7 +315,8 @@ static enum http_event line_overlong(struct http_parser *p)
 		p->seen_length = false;
 		ev = bad(p, "Invalid request.", no_span, no_span);
 	} else if (!p->skip) {
-		ev = bad(p, "Invalid header. Reason: Invalid content length. Header: ^", line, no_span);
+		ev = bad(p, "Invalid header. Reason: Invalid content length. Header: ^", line,
+			 no_span);
 	}
 	p->overlong = true;
 	p->line[0] = p->line[p->line_len - 1];
@@ -409,7 +412,8 @@ size_t http_head(char *buf, int status, bool deprecated, size_t body_len)
 
 	if (status != 100 && status != 204)
 		n += snprintf(buf + n, HTTP_HEAD_MAX - (size_t)n,
-			      "Content-Type: application/json\r\nContent-Length: %zu\r\n", body_len);
+			      "Content-Type: application/json\r\nContent-Length: %zu\r\n",
+			      body_len);
 	n += snprintf(buf + n, HTTP_HEAD_MAX - (size_t)n, "\r\n");
 	return (size_t)n;
 }

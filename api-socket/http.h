@@ -40,10 +40,10 @@ struct http_request {
 };
 
 enum http_event {
-	HTTP_MORE,	/* everything given was consumed; give more */
-	HTTP_REQUEST,	/* parser->req is complete */
-	HTTP_CONTINUE,	/* the client waits for "100 Continue" before it sends the body */
-	HTTP_BAD,	/* parser->error holds the body of a 400 reply; the parser finds its way back */
+	HTTP_MORE,     /* everything given was consumed; give more */
+	HTTP_REQUEST,  /* parser->req is complete */
+	HTTP_CONTINUE, /* the client waits for "100 Continue" before it sends the body */
+	HTTP_BAD, /* parser->error holds the body of a 400 reply; the parser finds its way back */
 };
 
 /*
@@ -57,13 +57,13 @@ struct http_parser {
 
 	/* the rest is private */
 	uint8_t state;
-	bool skip;		/* headers and body belong to a request that was already refused */
-	bool overlong;		/* the line being collected did not fit and was refused */
-	bool seen_length;	/* content_length was given by the client */
-	bool expect;		/* Expect: 100-continue was seen */
+	bool skip;	  /* headers and body belong to a request that was already refused */
+	bool overlong;	  /* the line being collected did not fit and was refused */
+	bool seen_length; /* content_length was given by the client */
+	bool expect;	  /* Expect: 100-continue was seen */
 	uint32_t content_length;
 	uint32_t body_got;
-	char *body;		/* not owned, body_max bytes */
+	char *body; /* not owned, body_max bytes */
 	size_t body_max;
 	size_t line_len;
 	char line[HTTP_LINE_MAX];
@@ -85,9 +85,9 @@ enum http_event http_feed(struct http_parser *p, const char *data, size_t len, s
 
 /*
  * http_head - status line and headers of a reply, up to and with the empty line.
- * @status: 100, 200, 204, 400 or 500. @body_len: bytes of JSON that follow; ignored for 100 and 204,
- * which carry neither Content-Type nor Content-Length. @buf has HTTP_HEAD_MAX bytes.
- * Returns the length.
+ * @status: 100, 200, 204, 400 or 500. @body_len: bytes of JSON that follow; ignored for 100 and
+ * 204, which carry neither Content-Type nor Content-Length. @buf has HTTP_HEAD_MAX bytes. Returns
+ * the length.
  */
 size_t http_head(char *buf, int status, bool deprecated, size_t body_len);
 

@@ -29,8 +29,8 @@ bool span_cut(struct span *a, char c, struct span *head);
 bool span_is_token(struct span a);
 
 /*
- * utf8_char - length of the UTF-8 character at @s (Unicode, table 3-7: no surrogates, shortest forms
- * only), 0 when the bytes end inside it, or minus the number of bytes that are already wrong.
+ * utf8_char - length of the UTF-8 character at @s (Unicode, table 3-7: no surrogates, shortest
+ * forms only), 0 when the bytes end inside it, or minus the number of bytes that are already wrong.
  * @len is at least 1.
  */
 int utf8_char(const unsigned char *s, size_t len);

@@ -103,9 +103,9 @@ static int put_net(struct vmm *v, const union decode_out *in, const char *id,
 {
 	(void)reply;
 	if (strcmp(id, in->net.iface_id))
-		return err_set(e, 0,
-			       "The id from the path [%s] does not match the id from the body [%s]!",
-			       id, in->net.iface_id);
+		return err_set(
+			e, 0, "The id from the path [%s] does not match the id from the body [%s]!",
+			id, in->net.iface_id);
 	return config_put_net(&v->config, &in->net, e);
 }
 
@@ -137,16 +137,21 @@ static int patch_vm(struct vmm *v, const union decode_out *in, const char *id,
 	return vmm_resume(v, e);
 }
 
-#define REFUSE(m, p, sentence) { .methods = (m), .path = (p), .states = ROUTE_ANY, .refusal = (sentence) }
-#define BY_DESIGN(what) what " is not supported by design: mote has net, block and serial devices only."
-#define NOT_YET(what)	what " is not supported by this version of mote yet."
+#define REFUSE(m, p, sentence)                                                                     \
+	{                                                                                          \
+		.methods = (m), .path = (p), .states = ROUTE_ANY, .refusal = (sentence)            \
+	}
+#define BY_DESIGN(what)                                                                            \
+	what " is not supported by design: mote has net, block and serial devices only."
+#define NOT_YET(what) what " is not supported by this version of mote yet."
 
 const struct route routes[] = {
 	{ ROUTE_GET, "", false, ROUTE_ANY, NULL, get_instance, NULL },
 	{ ROUTE_GET, "version", false, ROUTE_ANY, NULL, get_version, NULL },
 	{ ROUTE_GET, "vm/config", false, ROUTE_ANY, NULL, get_vm_config, NULL },
 	{ ROUTE_GET, "machine-config", false, ROUTE_ANY, NULL, get_machine_config, NULL },
-	{ ROUTE_PUT, "machine-config", false, ROUTE_PRE, &decode_machine_put, put_machine_config, NULL },
+	{ ROUTE_PUT, "machine-config", false, ROUTE_PRE, &decode_machine_put, put_machine_config,
+	  NULL },
 	{ ROUTE_PATCH, "machine-config", false, ROUTE_PRE, &decode_machine_patch,
 	  patch_machine_config, NULL },
 	{ ROUTE_PUT, "boot-source", false, ROUTE_PRE, &decode_boot_source, put_boot_source, NULL },

@@ -43,7 +43,8 @@ static bool next_component(const char **path, size_t *len, const char **out, siz
  * Whether @path begins with the components of @pattern. *@rest gets what follows. Components beyond
  * those that a row names are ignored, as clients of Firecracker know it.
  */
-static bool path_matches(const char *path, size_t len, const char *pattern, struct http_request *rest)
+static bool path_matches(const char *path, size_t len, const char *pattern,
+			 struct http_request *rest)
 {
 	size_t pattern_len = strlen(pattern);
 	const char *want, *have;
@@ -111,7 +112,8 @@ static bool is_letter(uint32_t c)
 	size_t i;
 
 	if (c < 0x80)
-		return c == '_' || (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+		return c == '_' || (c >= '0' && c <= '9') ||
+		       ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
 	for (i = 0; i < sizeof(no_letters) / sizeof(no_letters[0]); i++)
 		if (c >= no_letters[i].first && c <= no_letters[i].last)
 			return false;
@@ -136,11 +138,13 @@ static int take_id(struct http_request *rest, char *id, size_t max, struct err *
 			while (i < len && ((unsigned char)s[i] & 0xc0) == 0x80)
 				point = point << 6 | ((unsigned char)s[i++] & 0x3f);
 		if (!is_letter(point))
-			return err_set(e, 0,
-				       "API Resource IDs can only contain alphanumeric characters and underscores.");
+			return err_set(
+				e, 0,
+				"API Resource IDs can only contain alphanumeric characters and underscores.");
 	}
 	if (len >= max)
-		return err_set(e, 0, "The ID has %zu bytes, at most %zu are supported.", len, max - 1);
+		return err_set(e, 0, "The ID has %zu bytes, at most %zu are supported.", len,
+			       max - 1);
 	memcpy(id, s, len);
 	id[len] = '\0';
 	return 0;
@@ -173,7 +177,8 @@ static int dispatch(struct vmm *v, const struct http_request *req, struct server
 			return ret;
 	}
 	if (!(r->states & v->state))
-		return err_set(e, 0, v->state == VMM_NOT_STARTED ? ROUTE_BEFORE_START : ROUTE_AFTER_START);
+		return err_set(
+			e, 0, v->state == VMM_NOT_STARTED ? ROUTE_BEFORE_START : ROUTE_AFTER_START);
 	if (!r->fn)
 		return err_set(e, 0, "%s", r->refusal);
 	if (r->body) {
@@ -184,7 +189,7 @@ static int dispatch(struct vmm *v, const struct http_request *req, struct server
 	return r->fn(v, &decoded, id, reply, e);
 }
 
-/* Quoted text the way log readers parse it: quotes, backslashes and controls escaped; cut if long. */
+/* Text as log readers parse it: quotes, backslashes and controls escaped; cut if long. */
 static const char *quote(char *out, size_t max, const char *s, size_t len)
 {
 	size_t n = 0, i;
@@ -222,7 +227,8 @@ static void log_request(const struct http_request *req)
 		log_info("The API server received a %s request on \"%s\".", word, path);
 	else if (http_utf8_bad(req->body, req->body_len) != req->body_len)
 		log_info("The API server received a %s request on \"%s\" with body "
-			 "\"inconvertible to UTF-8\".", word, path);
+			 "\"inconvertible to UTF-8\".",
+			 word, path);
 	else
 		log_info("The API server received a %s request on \"%s\" with body \"%s\".", word,
 			 path, quote(body, sizeof(body), req->body, req->body_len));
@@ -240,7 +246,6 @@ void routes_handle(void *vmm, const struct http_request *req, struct server_repl
 {
 	const uint64_t start_us = now_us();
 	struct err e;
-	long len;
 
 	log_request(req);
 	if (!dispatch(vmm, req, reply, &e)) {
@@ -248,8 +253,9 @@ void routes_handle(void *vmm, const struct http_request *req, struct server_repl
 		log_info("The request was executed successfully. Status code: %d %s.",
 			 reply->status, http_reason(reply->status));
 	} else {
+		long len = reply_fault(reply->body, REPLY_MAX, e.msg);
+
 		reply->status = 400;
-		len = reply_fault(reply->body, REPLY_MAX, e.msg);
 		reply->body_len = len > 0 ? (size_t)len : 0;
 		log_error("Received Error. Status code: 400 Bad Request. Message: %s", e.msg);
 	}

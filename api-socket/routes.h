@@ -3,8 +3,8 @@
  * routes.h - which request means what: one row per method and path.
  *
  * A row names the states it is allowed in, the table that decodes its body, and the function that
- * hands the result to vmm/. Nothing is decided here. Exported so that the OpenAPI description can be
- * tested against it. Loop thread.
+ * hands the result to vmm/. Nothing is decided here. Exported so that the OpenAPI description can
+ * be tested against it. Loop thread.
  */
 #pragma once
 

@@ -16,7 +16,7 @@
 #include "api-socket/socket.h"
 #include "base/fd.h"
 
-/* Buffers begin at multiples of the largest page that a kernel may use (arm64), to be given back. */
+/* Buffers begin at multiples of the largest page any kernel uses (arm64), to be given back. */
 #define PAGE_MAX 65536u
 
 /* One read. Bounds what one event costs: at most this many bytes of requests are answered in it. */
@@ -31,8 +31,8 @@
 struct conn {
 	struct watch watch; /* fd is -1 when the slot is free */
 	struct server *server;
-	size_t in_pos, in_len;	 /* what of @in is not parsed yet */
-	size_t out_pos, out_len; /* what of @out is not sent yet */
+	size_t in_pos, in_len;	    /* what of @in is not parsed yet */
+	size_t out_pos, out_len;    /* what of @out is not sent yet */
 	struct http_parser *parser; /* in the reservation, as the buffers: touched by use only */
 	char *in;
 	char *body;
@@ -155,13 +155,13 @@ static void conn_run(struct conn *c)
 static void conn_event(void *ctx, uint32_t events)
 {
 	struct conn *c = ctx;
-	ssize_t n;
 
 	if (c->out_len) {
 		if (!(events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) || !conn_flush(c) || c->out_len)
 			return;
 	} else {
-		n = recv(c->watch.fd, c->in, IN_MAX, MSG_DONTWAIT);
+		ssize_t n = recv(c->watch.fd, c->in, IN_MAX, MSG_DONTWAIT);
+
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n <= 0) {

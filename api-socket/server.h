@@ -2,10 +2,10 @@
 /*
  * server.h - the API socket: an AF_UNIX listener and at most SERVER_CONNS_MAX connections.
  *
- * Everything runs on the loop thread and nothing blocks: one event reads at most one buffer from one
- * client, and a client whose replies are not taken is not read from until it takes them, so a slow
- * client holds up only itself. All memory is reserved in server_open; none is allocated later, and
- * pages that a large body or reply touched are given back.
+ * Everything runs on the loop thread and nothing blocks: one event reads at most one buffer from
+ * one client, and a client whose replies are not taken is not read from until it takes them, so a
+ * slow client holds up only itself. All memory is reserved in server_open; none is allocated later,
+ * and pages that a large body or reply touched are given back.
  */
 #pragma once
 
@@ -32,10 +32,10 @@ struct server_reply {
 typedef void (*server_fn)(void *ctx, const struct http_request *req, struct server_reply *reply);
 
 struct server_config {
-	const char *path;	/* socket to create */
-	size_t payload_max;	/* bytes of request body, 1 to SERVER_PAYLOAD_LIMIT */
+	const char *path;   /* socket to create */
+	size_t payload_max; /* bytes of request body, 1 to SERVER_PAYLOAD_LIMIT */
 	struct loop *loop;
-	server_fn handle;	/* called once per request, must not block */
+	server_fn handle; /* called once per request, must not block */
 	void *ctx;
 };
 
@@ -51,5 +51,5 @@ struct server_config {
  */
 int server_open(struct server **out, const struct server_config *c, struct err *e);
 
-/* server_close - drop all connections and unlink the socket if it is still ours. NULL is allowed. */
+/* server_close - drop all connections, unlink the socket if it is still ours. NULL is allowed. */
 void server_close(struct server *s);

@@ -126,8 +126,8 @@ int socket_listen(struct socket_name *name, const char *path, int *fd, struct er
 
 	if (len >= sizeof(tmp) || !len)
 		return err_set(e, len ? ENAMETOOLONG : EINVAL,
-			       "The API socket path has %zu bytes, a socket address holds 1 to %zu", len,
-			       sizeof(tmp) - 1);
+			       "The API socket path has %zu bytes, a socket address holds 1 to %zu",
+			       len, sizeof(tmp) - 1);
 	if (temporary_name(tmp, sizeof(tmp), path)) {
 		ret = listen_via(tmp, path, fd);
 	} else {
@@ -136,7 +136,8 @@ int socket_listen(struct socket_name *name, const char *path, int *fd, struct er
 		ret = bind_listen(path, fd);
 	}
 	if (ret == -EADDRINUSE) {
-		err_set(e, 0, "Failed to open the API socket at: %s. Check that it is not already used.",
+		err_set(e, 0,
+			"Failed to open the API socket at: %s. Check that it is not already used.",
 			path);
 		if (e)
 			e->code = EADDRINUSE;

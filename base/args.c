@@ -56,9 +56,10 @@ static int parse_one(struct arg *args, size_t nr, int end, char *const *argv, in
 	struct arg *a = dashed ? find(args, nr, text + 2) : NULL;
 
 	if (!a)
-		return err_set(e, 0,
-			       "Found argument '%s' which wasn't expected, or isn't valid in this context.",
-			       dashed ? text + 2 : text);
+		return err_set(
+			e, 0,
+			"Found argument '%s' which wasn't expected, or isn't valid in this context.",
+			dashed ? text + 2 : text);
 	if (a->given)
 		return err_set(e, 0, "The argument '%s' was provided more than once.", a->name);
 	a->given = true;

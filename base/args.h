@@ -3,8 +3,8 @@
  * args.h - the command-line grammar that mote and mote-jailer share: `--name value` and `--flag`.
  *
  * Options are rows of a table that the caller owns. There is no `--name=value`, a value may not
- * begin with `--`, an option may come once, `--` ends the options. Same rules and error texts as the
- * programs whose command lines these replace. Main thread, start-up.
+ * begin with `--`, an option may come once, `--` ends the options. Same rules and error texts as
+ * the programs whose command lines these replace. Main thread, start-up.
  */
 #pragma once
 

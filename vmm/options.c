@@ -16,23 +16,36 @@
 #define PAYLOAD_LIMIT (1u << 30)
 
 static struct arg args[] = {
-	{ .name = "api-sock", .takes_value = true, .def = "/run/firecracker.socket",
+	{ .name = "api-sock",
+	  .takes_value = true,
+	  .def = "/run/firecracker.socket",
 	  .help = "Unix socket to create for the API" },
 	{ .name = "no-api", .requires = "config-file", .help = "run without the API socket" },
-	{ .name = "config-file", .takes_value = true,
+	{ .name = "config-file",
+	  .takes_value = true,
 	  .help = "configure and start the VM from this JSON file" },
-	{ .name = "id", .takes_value = true, .def = "anonymous-instance",
+	{ .name = "id",
+	  .takes_value = true,
+	  .def = "anonymous-instance",
 	  .help = "name of this VM: 1 to 64 letters, digits and '-'" },
 	{ .name = "log-path", .takes_value = true, .help = "file or FIFO for the log" },
-	{ .name = "level", .takes_value = true, .def = "Info",
+	{ .name = "level",
+	  .takes_value = true,
+	  .def = "Info",
 	  .help = "Off, Error, Warning, Info, Debug or Trace" },
-	{ .name = "http-api-max-payload-size", .takes_value = true, .def = "51200",
+	{ .name = "http-api-max-payload-size",
+	  .takes_value = true,
+	  .def = "51200",
 	  .help = "largest request body in bytes" },
 	{ .name = "no-seccomp", .help = "run without system call filters" },
 	/* From a jailer of Firecracker, for its start-up metrics. */
-	{ .name = "start-time-us", .takes_value = true, .help = "when the jailer started, wall clock" },
+	{ .name = "start-time-us",
+	  .takes_value = true,
+	  .help = "when the jailer started, wall clock" },
 	{ .name = "start-time-cpu-us", .takes_value = true, .help = "the same in CPU time" },
-	{ .name = "parent-cpu-time-us", .takes_value = true, .help = "CPU time used by the jailer" },
+	{ .name = "parent-cpu-time-us",
+	  .takes_value = true,
+	  .help = "CPU time used by the jailer" },
 	/* Understood by the parser itself; rows so that --help shows them. */
 	{ .name = "version", .help = "print the version" },
 	{ .name = "help", .help = "print this table (also -h)" },
@@ -44,8 +57,9 @@ static const struct {
 	const char *name;
 	enum log_level level;
 } levels[] = {
-	{ "off", LOG_OFF },   { "error", LOG_ERROR }, { "warn", LOG_WARN },   { "warning", LOG_WARN },
-	{ "info", LOG_INFO }, { "debug", LOG_DEBUG }, { "trace", LOG_TRACE },
+	{ "off", LOG_OFF },	 { "error", LOG_ERROR }, { "warn", LOG_WARN },
+	{ "warning", LOG_WARN }, { "info", LOG_INFO },	 { "debug", LOG_DEBUG },
+	{ "trace", LOG_TRACE },
 };
 
 /* Digits only, at least one; false beyond 64 bits. */
@@ -82,15 +96,19 @@ static int check_id(const char *id, struct err *e)
 	for (i = 0; id[i]; i++) {
 		const char c = id[i];
 
-		if (c != '-' && !(c >= '0' && c <= '9') && !((c | 0x20) >= 'a' && (c | 0x20) <= 'z')) {
-			err_set(e, 0, "Invalid instance ID: '%s' has a character at position %zu that "
-				"is no letter, digit or '-'.", id, i);
+		if (c != '-' && !(c >= '0' && c <= '9') &&
+		    !((c | 0x20) >= 'a' && (c | 0x20) <= 'z')) {
+			err_set(e, 0,
+				"Invalid instance ID: '%s' has a character at position %zu that "
+				"is no letter, digit or '-'.",
+				id, i);
 			return -EXIT_CODE_BAD_ARGUMENTS;
 		}
 	}
 	if (i >= 1 && i <= ID_MAX)
 		return 0;
-	err_set(e, 0, "Invalid instance ID: it has %zu characters, it must have 1 to %d.", i, ID_MAX);
+	err_set(e, 0, "Invalid instance ID: it has %zu characters, it must have 1 to %d.", i,
+		ID_MAX);
 	return -EXIT_CODE_BAD_ARGUMENTS;
 }
 
@@ -105,8 +123,10 @@ static int parse_level(enum log_level *level, struct err *e)
 			return 0;
 		}
 	}
-	err_set(e, 0, "Invalid value for logger level: %s. Possible values: [Off, Error, Warning, Info, "
-		"Debug, Trace]", value);
+	err_set(e, 0,
+		"Invalid value for logger level: %s. Possible values: [Off, Error, Warning, Info, "
+		"Debug, Trace]",
+		value);
 	return -EXIT_CODE_BAD_CONFIG;
 }
 
@@ -118,7 +138,8 @@ static int parse_payload(size_t *out, struct err *e)
 	if (ret)
 		return ret;
 	if (n < 1 || n > PAYLOAD_LIMIT) {
-		err_set(e, 0, "The argument 'http-api-max-payload-size' must be 1 to %u.", PAYLOAD_LIMIT);
+		err_set(e, 0, "The argument 'http-api-max-payload-size' must be 1 to %u.",
+			PAYLOAD_LIMIT);
 		return -EXIT_CODE_BAD_ARGUMENTS;
 	}
 	*out = (size_t)n;

@@ -14,12 +14,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define CHECK(cond)                                                      \
-	do {                                                             \
-		if (!(cond)) {                                           \
-			fprintf(stderr, "violated: %s\n", #cond);        \
-			abort();                                         \
-		}                                                        \
+#define CHECK(cond)                                                                                \
+	do {                                                                                       \
+		if (!(cond)) {                                                                     \
+			fprintf(stderr, "violated: %s\n", #cond);                                  \
+			abort();                                                                   \
+		}                                                                                  \
 	} while (0)
 
 static struct http_parser parser;

@@ -9,7 +9,7 @@
 #include "api-socket/http.h"
 
 #define BODY_MAX 64
-#define TAIL "\nAll previous unanswered requests will be dropped.\" }"
+#define TAIL	 "\nAll previous unanswered requests will be dropped.\" }"
 
 static struct http_parser parser;
 static char body_room[BODY_MAX];
@@ -36,7 +36,8 @@ static const char *feed(const char *in, size_t len, size_t step)
 			else if (ev == HTTP_CONTINUE)
 				n += (size_t)sprintf(trace + n, "100;");
 			else if (ev == HTTP_BAD)
-				n += (size_t)sprintf(trace + n, "%.*s;", (int)parser.error_len, parser.error);
+				n += (size_t)sprintf(trace + n, "%.*s;", (int)parser.error_len,
+						     parser.error);
 			else
 				n += (size_t)sprintf(trace + n, "%s %.*s [%.*s];",
 						     http_method_name(parser.req.method),
@@ -67,13 +68,16 @@ static const struct row rows[] = {
 	{ "PUT /x HTTP/1.1\r\ncontent-LENGTH:5\r\n\r\nhello", "PUT /x [hello];" },
 	{ "PUT /x HTTP/1.1\r\nContent-Length: 0\r\n\r\n", "PUT /x [];" },
 	{ "PUT /x HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi", "PUT /x [hi];" },
-	{ "PUT /x HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nhi", "100;PUT /x [hi];" },
+	{ "PUT /x HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nhi",
+	  "100;PUT /x [hi];" },
 	{ "PUT /x HTTP/1.1\r\nContent-Length: 2\r\nExpect: 102-other\r\n\r\nhi", "PUT /x [hi];" },
 	{ "PUT /x HTTP/1.1\r\nExpect: 100-continue\r\n\r\n", "PUT /x [];" },
 	{ "GET /a HTTP/1.1\r\nConnection: close\r\n\r\nPUT /b HTTP/1.1\r\nContent-Length: 1\r\n\r\n1"
-	  "GET /c HTTP/1.1\r\n\r\n", "GET /a [];PUT /b [1];GET /c [];" },
+	  "GET /c HTTP/1.1\r\n\r\n",
+	  "GET /a [];PUT /b [1];GET /c [];" },
 	{ "PUT /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\nAccept: text/html\r\n"
-	  "Content-Type: image/png\r\nServer: z\r\nAccept-Encoding: gzip\r\n\r\n", "PUT /x [];" },
+	  "Content-Type: image/png\r\nServer: z\r\nAccept-Encoding: gzip\r\n\r\n",
+	  "PUT /x [];" },
 	/* request lines */
 	{ "POST /x HTTP/1.1\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\n\r\n",
 	  ERR("Invalid HTTP Method: Unsupported HTTP method.") "GET / [];" },
@@ -86,7 +90,8 @@ static const struct row rows[] = {
 	{ "GET /\r\n\r\n", ERR("Invalid request.") },
 	{ "GARBAGE\r\nGET / HTTP/1.1\r\n\r\n", ERR("Invalid request.") "GET / [];" },
 	{ "\r\nGET / HTTP/1.1\r\n\r\n", ERR("Invalid request.") "GET / [];" },
-	{ "GET / HTTP/1.1\nHost: x\n\r\n\r\n", ERR("Invalid HTTP Version: Unsupported HTTP version.") },
+	{ "GET / HTTP/1.1\nHost: x\n\r\n\r\n",
+	  ERR("Invalid HTTP Version: Unsupported HTTP version.") },
 	/* headers */
 	{ "GET / HTTP/1.1\r\nnocolon\r\n\r\n",
 	  ERR("Invalid header. Reason: Header is incorrectly formatted. Key: nocolon") },
@@ -136,8 +141,7 @@ static const struct row rows[] = {
 	/* payload limit: BODY_MAX */
 	{ "PUT / HTTP/1.1\r\nContent-Length: 65\r\n\r\n"
 	  "01234567890123456789012345678901234567890123456789012345678901234GET /b HTTP/1.1\r\n\r\n",
-	  ERR("Request payload with size 65 is larger than the limit of 64 allowed by server.")
-	  "GET /b [];" },
+	  ERR("Request payload with size 65 is larger than the limit of 64 allowed by server.") "GET /b [];" },
 	{ "PUT / HTTP/1.1\r\nContent-Length: 64\r\n\r\n"
 	  "0123456789012345678901234567890123456789012345678901234567890123",
 	  "PUT / [0123456789012345678901234567890123456789012345678901234567890123];" },
@@ -166,8 +170,9 @@ Test(http, oversize_body_is_exact)
 	cr_assert(http_feed(&parser, in, sizeof(in) - 1, &used) == HTTP_BAD);
 	cr_assert(parser.error_len == 149);
 	head[http_head(head, 400, false, parser.error_len)] = '\0';
-	cr_assert_str_eq(head, "HTTP/1.1 400 \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n"
-			       "Content-Type: application/json\r\nContent-Length: 149\r\n\r\n");
+	cr_assert_str_eq(head,
+			 "HTTP/1.1 400 \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n"
+			 "Content-Type: application/json\r\nContent-Length: 149\r\n\r\n");
 }
 
 Test(http, heads)
@@ -175,13 +180,16 @@ Test(http, heads)
 	char head[HTTP_HEAD_MAX];
 
 	head[http_head(head, 204, true, 0)] = '\0';
-	cr_assert_str_eq(head, "HTTP/1.1 204 \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n"
-			       "Deprecation: true\r\n\r\n");
+	cr_assert_str_eq(head,
+			 "HTTP/1.1 204 \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n"
+			 "Deprecation: true\r\n\r\n");
 	head[http_head(head, 100, false, 0)] = '\0';
-	cr_assert_str_eq(head, "HTTP/1.1 100 \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n\r\n");
+	cr_assert_str_eq(
+		head, "HTTP/1.1 100 \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n\r\n");
 	head[http_head(head, 200, false, 7)] = '\0';
-	cr_assert_str_eq(head, "HTTP/1.1 200 \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n"
-			       "Content-Type: application/json\r\nContent-Length: 7\r\n\r\n");
+	cr_assert_str_eq(head,
+			 "HTTP/1.1 200 \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n"
+			 "Content-Type: application/json\r\nContent-Length: 7\r\n\r\n");
 }
 
 /* A line with its CR LF may have 1024 bytes, not one more; afterwards the connection goes on. */

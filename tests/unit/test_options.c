@@ -39,7 +39,8 @@ Test(options, defaults)
 Test(options, values)
 {
 	cr_assert(parse("--id a-1 --api-sock -odd --config-file f --level dEbug --no-seccomp "
-			"--http-api-max-payload-size 70000 --start-time-us 1 --log-path l") == OPTIONS_RUN,
+			"--http-api-max-payload-size 70000 --start-time-us 1 --log-path l") ==
+			  OPTIONS_RUN,
 		  "%s", e.msg);
 	cr_assert_str_eq(o.id, "a-1");
 	cr_assert_str_eq(o.api_sock, "-odd");
@@ -73,22 +74,27 @@ static const struct {
 	const char *msg;
 } bad[] = {
 #define BAD(text) EXIT_CODE_BAD_ARGUMENTS, "Arguments parsing error: " text
-	{ "--bogus", BAD("Found argument 'bogus' which wasn't expected, or isn't valid in this context.") },
-	{ "stray", BAD("Found argument 'stray' which wasn't expected, or isn't valid in this context.") },
+	{ "--bogus",
+	  BAD("Found argument 'bogus' which wasn't expected, or isn't valid in this context.") },
+	{ "stray",
+	  BAD("Found argument 'stray' which wasn't expected, or isn't valid in this context.") },
 	{ "-x", BAD("Found argument '-x' which wasn't expected, or isn't valid in this context.") },
-	{ "--id=x", BAD("Found argument 'id=x' which wasn't expected, or isn't valid in this context.") },
+	{ "--id=x",
+	  BAD("Found argument 'id=x' which wasn't expected, or isn't valid in this context.") },
 	{ "--id", BAD("The argument 'id' requires a value, but none was supplied.") },
 	{ "--id --no-seccomp", BAD("The argument 'id' requires a value, but none was supplied.") },
 	{ "--id -- x", BAD("The argument 'id' requires a value, but none was supplied.") },
 	{ "--id a --id b", BAD("The argument 'id' was provided more than once.") },
-	{ "--no-seccomp --no-seccomp", BAD("The argument 'no-seccomp' was provided more than once.") },
+	{ "--no-seccomp --no-seccomp",
+	  BAD("The argument 'no-seccomp' was provided more than once.") },
 	{ "--no-api", BAD("Argument 'config-file' required, but not found.") },
 	{ "--id a_b", EXIT_CODE_BAD_ARGUMENTS,
 	  "Invalid instance ID: 'a_b' has a character at position 1 that is no letter, digit or '-'." },
 	{ "--id @", EXIT_CODE_BAD_ARGUMENTS,
 	  "Invalid instance ID: it has 0 characters, it must have 1 to 64." },
 	{ "--id 12345678901234567890123456789012345678901234567890123456789012345",
-	  EXIT_CODE_BAD_ARGUMENTS, "Invalid instance ID: it has 65 characters, it must have 1 to 64." },
+	  EXIT_CODE_BAD_ARGUMENTS,
+	  "Invalid instance ID: it has 65 characters, it must have 1 to 64." },
 	{ "--http-api-max-payload-size many", EXIT_CODE_BAD_ARGUMENTS,
 	  "The argument 'http-api-max-payload-size' must be a whole number, not 'many'." },
 	{ "--http-api-max-payload-size 18446744073709551616", EXIT_CODE_BAD_ARGUMENTS,

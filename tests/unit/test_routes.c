@@ -51,15 +51,17 @@ static const char *ask(const char *text)
 		req.body_len = strlen(body + 1);
 	}
 	routes_handle(&vmm, &req, &reply);
-	snprintf(answer, sizeof(answer), "%d%s%s%.*s", reply.status, reply.deprecated ? " deprecated" : "",
-		 reply.body_len ? " " : "", (int)reply.body_len, reply.body);
+	snprintf(answer, sizeof(answer), "%d%s%s%.*s", reply.status,
+		 reply.deprecated ? " deprecated" : "", reply.body_len ? " " : "",
+		 (int)reply.body_len, reply.body);
 	return answer;
 }
 
 #define FAULT(text) "400 {\"fault_message\":\"" text "\"}"
 #define BEFORE	    FAULT("The requested operation is not supported before starting the microVM.")
 #define AFTER	    FAULT("The requested operation is not supported after starting the microVM.")
-#define MACHINE(n, mib) "200 {\"vcpu_count\":" #n ",\"mem_size_mib\":" #mib                        \
+#define MACHINE(n, mib)                                                                            \
+	"200 {\"vcpu_count\":" #n ",\"mem_size_mib\":" #mib                                        \
 	",\"smt\":false,\"track_dirty_pages\":false,\"huge_pages\":\"None\"}"
 
 struct row {
@@ -70,7 +72,8 @@ struct row {
 static void check(const struct row *rows, size_t nr)
 {
 	for (size_t i = 0; i < nr; i++)
-		cr_assert_str_eq(ask(rows[i].request), rows[i].answer, "%s -> %s", rows[i].request, answer);
+		cr_assert_str_eq(ask(rows[i].request), rows[i].answer, "%s -> %s", rows[i].request,
+				 answer);
 }
 
 #define CHECK(rows) check(rows, sizeof(rows) / sizeof((rows)[0]))
@@ -78,13 +81,15 @@ static void check(const struct row *rows, size_t nr)
 Test(routes, shape_and_path)
 {
 	static const struct row rows[] = {
-		{ "GET /", "200 {\"id\":\"some-id\",\"state\":\"Not started\",\"vmm_version\":\"" MOTE_VERSION
-			   "\",\"app_name\":\"mote\"}" },
+		{ "GET /",
+		  "200 {\"id\":\"some-id\",\"state\":\"Not started\",\"vmm_version\":\"" MOTE_VERSION
+		  "\",\"app_name\":\"mote\"}" },
 		{ "GET /version", "200 {\"firecracker_version\":\"" MOTE_VERSION "\"}" },
 		{ "GET ///machine-config", MACHINE(1, 128) },
 		{ "GET /machine-config/", MACHINE(1, 128) },
 		{ "GET /machine-config/and/more", MACHINE(1, 128) },
-		{ "GET /machine-configs", FAULT("Invalid request method and/or path: GET machine-configs.") },
+		{ "GET /machine-configs",
+		  FAULT("Invalid request method and/or path: GET machine-configs.") },
 		{ "GET /foo/bar", FAULT("Invalid request method and/or path: GET foo.") },
 		{ "GET /vm", FAULT("Invalid request method and/or path: GET vm.") },
 		{ "GET /vm/other", FAULT("Invalid request method and/or path: GET vm.") },
@@ -124,7 +129,10 @@ Test(routes, ids)
 
 	CHECK(rows);
 	/* letters are letters in any script */
-	cr_assert(strstr(ask("PUT /drives/gr\xc3\xb6\xc3\x9f" "e_1 {}"), "missing field `drive_id`"), "%s", answer);
+	cr_assert(strstr(ask("PUT /drives/gr\xc3\xb6\xc3\x9f"
+			     "e_1 {}"),
+			 "missing field `drive_id`"),
+		  "%s", answer);
 	cr_assert(vmm.config.nr_drives == 0 && vmm.config.nr_nets == 0);
 }
 
@@ -145,7 +153,9 @@ Test(routes, machine_config)
 
 	CHECK(rows);
 	cr_assert(!strncmp(ask("PUT /machine-config {\"vcpu_count\":33,\"mem_size_mib\":1,"
-			       "\"cpu_template\":\"None\"}"), "400 deprecated ", 15), "%s", answer);
+			       "\"cpu_template\":\"None\"}"),
+			   "400 deprecated ", 15),
+		  "%s", answer);
 	cr_assert_str_eq(ask("GET /machine-config"), MACHINE(4, 256));
 }
 
@@ -189,15 +199,28 @@ Test(routes, state_gate)
 Test(routes, refused_endpoints)
 {
 	static const char *const requests[] = {
-		"PUT /vsock {}", "PUT /entropy {}", "GET /balloon", "PUT /balloon {}", "PATCH /balloon {}",
-		"GET /balloon/statistics", "PATCH /balloon/hinting/start {}", "PUT /pmem/a {}",
-		"DELETE /pmem/a", "GET /hotplug/memory", "PUT /hotplug/memory {}", "GET /mmds", "PUT /mmds {}",
-		"PUT /mmds/config {}", "PUT /snapshot/create {}", "PUT /snapshot/load {}",
+		"PUT /vsock {}",
+		"PUT /entropy {}",
+		"GET /balloon",
+		"PUT /balloon {}",
+		"PATCH /balloon {}",
+		"GET /balloon/statistics",
+		"PATCH /balloon/hinting/start {}",
+		"PUT /pmem/a {}",
+		"DELETE /pmem/a",
+		"GET /hotplug/memory",
+		"PUT /hotplug/memory {}",
+		"GET /mmds",
+		"PUT /mmds {}",
+		"PUT /mmds/config {}",
+		"PUT /snapshot/create {}",
+		"PUT /snapshot/load {}",
 	};
 
 	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
 		ask(requests[i]);
-		cr_assert(!strncmp(answer, "400 {\"fault_message\":\"", 22), "%s: %s", requests[i], answer);
+		cr_assert(!strncmp(answer, "400 {\"fault_message\":\"", 22), "%s: %s", requests[i],
+			  answer);
 		cr_assert(strstr(answer, " not supported by "), "%s: %s", requests[i], answer);
 	}
 }
@@ -211,7 +234,8 @@ Test(routes, table_is_consistent)
 		cr_assert(!r->fn == !!r->refusal, "%s", r->path);
 		cr_assert(r->path[0] != '/');
 		/* a body is decoded exactly where a handler takes PUT or PATCH */
-		cr_assert(!!r->body == (r->fn && (r->methods & (ROUTE_PUT | ROUTE_PATCH))), "%s", r->path);
+		cr_assert(!!r->body == (r->fn && (r->methods & (ROUTE_PUT | ROUTE_PATCH))), "%s",
+			  r->path);
 	}
 }
 
@@ -232,11 +256,15 @@ Test(routes, log_lines)
 	n = fread(line, 1, sizeof(line) - 1, f);
 	line[n] = '\0';
 	fclose(f);
-	cr_assert(strstr(line, "] The API server received a Put request on \"/machine-config\" with body "
-			       "\"{\\n\\\"a\\\\b\\\"\\u{1}}\".\n"), "%s", line);
-	cr_assert(strstr(line, "] Received Error. Status code: 400 Bad Request. Message: "), "%s", line);
+	cr_assert(strstr(line,
+			 "] The API server received a Put request on \"/machine-config\" with body "
+			 "\"{\\n\\\"a\\\\b\\\"\\u{1}}\".\n"),
+		  "%s", line);
+	cr_assert(strstr(line, "] Received Error. Status code: 400 Bad Request. Message: "), "%s",
+		  line);
 	cr_assert(strstr(line, "] The API server received a Get request on \"/\".\n"), "%s", line);
-	cr_assert(strstr(line, "] The request was executed successfully. Status code: 200 OK.\n"), "%s", line);
+	cr_assert(strstr(line, "] The request was executed successfully. Status code: 200 OK.\n"),
+		  "%s", line);
 }
 
 Test(vmm, identity)

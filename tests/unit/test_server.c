@@ -48,7 +48,10 @@ static void *run(void *arg)
 static int open_server(struct server **s, struct err *e)
 {
 	const struct server_config config = {
-		.path = path, .payload_max = 51200, .loop = loop, .handle = echo,
+		.path = path,
+		.payload_max = 51200,
+		.loop = loop,
+		.handle = echo,
 	};
 
 	return server_open(s, &config, e);
@@ -127,7 +130,8 @@ static bool quiet(int fd)
 
 #define HEAD(status) "HTTP/1.1 " status " \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n"
 #define NOTHING	     HEAD("204") "\r\n"
-#define JSON(len, body) HEAD("200") "Content-Type: application/json\r\nContent-Length: " len "\r\n\r\n" body
+#define JSON(len, body)                                                                            \
+	HEAD("200") "Content-Type: application/json\r\nContent-Length: " len "\r\n\r\n" body
 
 Test(server, replies_and_keeps_the_connection)
 {
@@ -140,9 +144,10 @@ Test(server, replies_and_keeps_the_connection)
 	say(fd, "PUT / HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc");
 	hear(fd, JSON("3", "abc"));
 	say(fd, "BAD\r\n\r\n");
-	hear(fd, HEAD("400") "Content-Type: application/json\r\nContent-Length: 81\r\n\r\n"
-			     "{ \"error\": \"Invalid request.\nAll previous unanswered requests will be "
-			     "dropped.\" }");
+	hear(fd,
+	     HEAD("400") "Content-Type: application/json\r\nContent-Length: 81\r\n\r\n"
+			 "{ \"error\": \"Invalid request.\nAll previous unanswered requests will be "
+			 "dropped.\" }");
 	say(fd, "GET / HTTP/1.1\r\n\r\n");
 	hear(fd, NOTHING);
 	cr_assert(quiet(fd));
@@ -190,7 +195,8 @@ Test(server, pipelined_in_order)
 	start();
 	fd = dial();
 	for (int i = 100; i < 170; i++) {
-		sprintf(one, "PUT / HTTP/1.1\r\nContent-Length: 3\r\n\r\n%dGET / HTTP/1.1\r\n\r\n", i);
+		sprintf(one, "PUT / HTTP/1.1\r\nContent-Length: 3\r\n\r\n%dGET / HTTP/1.1\r\n\r\n",
+			i);
 		strcat(req, one);
 	}
 	say(fd, req);
@@ -382,7 +388,9 @@ Test(server, path_errors)
 Test(server, path_length)
 {
 	static char longest[109];
-	struct server_config config = { .payload_max = 1, .loop = loop, .handle = echo, .path = longest };
+	struct server_config config = {
+		.payload_max = 1, .loop = loop, .handle = echo, .path = longest
+	};
 	struct server *s = NULL;
 	struct err e = { 0 };
 	size_t n;
@@ -395,6 +403,7 @@ Test(server, path_length)
 	server_close(s);
 	longest[107] = 's';
 	cr_assert(server_open(&s, &config, &e) == -ENAMETOOLONG);
-	cr_assert(strstr(e.msg, "The API socket path has 108 bytes, a socket address holds 1 to 107"),
-		  "%s", e.msg);
+	cr_assert(
+		strstr(e.msg, "The API socket path has 108 bytes, a socket address holds 1 to 107"),
+		"%s", e.msg);
 }
