@@ -41,6 +41,7 @@
 #define LAYOUT_RSDP	   UINT64_C(0xe0000)
 #define LAYOUT_ACPI_TABLES UINT64_C(0xe0040)
 #define LAYOUT_ACPI_END	   UINT64_C(0xf0000)
+#define LAYOUT_RESET_VECTOR UINT64_C(0xffff0) /* where a PC's firmware starts over; see setup_x86.c */
 #define LAYOUT_HIGH_RAM	   UINT64_C(0x100000) /* RAM again; kernels are never loaded below this */
 
 /* The 32-bit hole: virtio-mmio windows, IOAPIC, LAPIC and KVM's own pages live here, no RAM. */

@@ -200,6 +200,25 @@ static int write_gdt(struct mem *m, struct boot_start *s)
 	return mem_write(m, GPA(LAYOUT_GDT), gdt, sizeof(gdt));
 }
 
+/*
+ * The only code of ours that a guest can run. A Linux with CONFIG_EFI takes hardware-reduced ACPI to
+ * mean UEFI; it then restarts through EFI alone, not through the FADT's reset register, and when there
+ * is no EFI, through the BIOS: real mode, jump to ffff:0000 (arch/x86/kernel/reboot.c). Instead of
+ * zeros it finds there what the reset register wants.
+ */
+static int write_reset_vector(struct mem *m)
+{
+	static const uint8_t code[] = {
+		0xba, LAYOUT_ACPI_RESET_PORT & 0xff, LAYOUT_ACPI_RESET_PORT >> 8, /* mov dx, port */
+		0xb0, LAYOUT_ACPI_RESET_VALUE,					  /* mov al, value */
+		0xee,								  /* out dx, al */
+		0xf4,								  /* hlt */
+		0xeb, 0xfd,							  /* jmp to the hlt */
+	};
+
+	return mem_write(m, GPA(LAYOUT_RESET_VECTOR), code, sizeof(code));
+}
+
 /* 32-bit flat segments, paging off (Xen docs/misc/pvh); the same with long mode for Linux. */
 static void fill_start(const struct kernel_image *k, struct boot_start *s)
 {
@@ -276,6 +295,8 @@ int boot_setup(struct mem *m, const struct boot_info *info, struct boot_start *o
 	r = mem_write(m, GPA(LAYOUT_CMDLINE), info->cmdline, cmdline_len + 1);
 	if (!r)
 		r = write_gdt(m, out);
+	if (!r)
+		r = write_reset_vector(m);
 	if (!r && info->kernel->protocol == BOOT_PROTOCOL_LINUX64)
 		r = write_zero_page(m, info);
 	else if (!r)

@@ -143,6 +143,21 @@ Test(boot_setup, registers_of_pvh)
 	mem_destroy(m);
 }
 
+/* mov dx, reset port; mov al, value; out dx, al */
+Test(boot_setup, reset_vector_writes_the_reset_register)
+{
+	struct mem *m = ram(32 * MIB);
+	struct boot_info in = info(BOOT_PROTOCOL_PVH);
+	struct boot_start s;
+	uint8_t code[9];
+
+	setup(m, &in, &s);
+	get(m, 0xffff0, code, sizeof(code));
+	cr_assert(code[0] == 0xba && le16_get(code + 1) == LAYOUT_ACPI_RESET_PORT);
+	cr_assert(code[3] == 0xb0 && code[4] == LAYOUT_ACPI_RESET_VALUE && code[5] == 0xee);
+	mem_destroy(m);
+}
+
 Test(boot_setup, zero_page)
 {
 	struct mem *m = ram(128 * MIB);
