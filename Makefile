@@ -79,7 +79,8 @@ $(B)/$(1)/unit: $(C_LIB:%.c=$(B)/$(1)/%.o) $(C_UNIT:%.c=$(B)/$(1)/%.o)
 	$$(Q)$(CC) $(2) -o $$@ $$^ -lcriterion -lpthread
 endef
 $(eval $(call unit_build,unit,))
-$(eval $(call unit_build,asan,-fsanitize=address$(comma)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer))
+ASAN := -fsanitize=address$(comma)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+$(eval $(call unit_build,asan,$(ASAN)))
 
 .PHONY: unit unit-asan
 unit: $(B)/unit/unit
@@ -108,6 +109,37 @@ $(B)/fuzz/obj/%.o: %.c Makefile
 $(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/%.o $(C_LIB:%.c=$(B)/fuzz/obj/%.o)
 	$(call SAY,LINK ,$@)
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ -lpthread
+
+# Replay: the same objects as the unit tests under ASan and UBSan, so that a corpus costs a link.
+$(B)/asan/replay_%: $(B)/asan/tests/fuzz/fuzz_%.o $(B)/asan/tests/fuzz/replay.o $(C_LIB:%.c=$(B)/asan/%.o)
+	$(call SAY,LINK ,$@)
+	$(Q)$(CC) $(ASAN) -o $@ $^ -lpthread
+
+.PHONY: fuzz-replay
+fuzz-replay: $(FUZZERS:fuzz_%=$(B)/asan/replay_%)
+	@mkdir -p $(B)/results
+	@for f in $(FUZZERS:fuzz_%=%); do $(B)/asan/replay_$$f tests/fuzz/corpus/fuzz_$$f $(B)/results/fuzz-$$f.xml || bad=1; done; \
+	test -z "$$bad"
+
+# Everything, also after a failure; the summary at the end counts, and fails when one test failed or none ran.
+.PHONY: test
+test:
+	resources/install-deps build test nested
+	@rm -rf $(B)/results; mkdir -p $(B)/results
+	@for t in all unit unit-asan fuzz-replay; do $(MAKE) --no-print-directory $$t || bad=1; done; \
+	tests/testbed/run-suite || bad=1; tests/testbed/summary $(B)/results || bad=1; test -z "$$bad"
+
+.PHONY: run
+run:
+	@resources/install-deps build run
+	@$(MAKE) --no-print-directory all
+	@resources/run
+
+.PHONY: bench
+bench:
+	@resources/install-deps build bench
+	@$(MAKE) --no-print-directory all
+	@tests/bench/run
 
 .PHONY: clean
 clean:
