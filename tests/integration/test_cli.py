@@ -89,7 +89,7 @@ def test_config_file_with_api(mote: Start, tiny: Tiny, folder: Path) -> None:
     [
         ("", "line 1 column 0"),
         ("{", "line 1 column"),
-        ("{}", "missing field `boot-source`"),
+        ("{}", "missing field `"),
         ('{"boot-source": {"kernel_image_path": "/does/not/exist"}, "drives": []}', "os error 2"),
         ('{"boot-source": {"kernel_image_path": "KERNEL"}}', "missing field `drives`"),
         ('{"boot-source": {"kernel_image_path": "KERNEL"}, "drives": [], "machine-config": {"vcpu_count": 99, "mem_size_mib": 1}}', "vCPU"),
@@ -146,10 +146,11 @@ def test_stale_socket(mote: Start, folder: Path) -> None:
 
 
 def test_socket_path_too_long_or_missing_folder(mote: Start, folder: Path) -> None:
-    for path in (folder / ("x" * 120), folder / "no" / "such" / "folder.sock"):
+    missing = folder / "no" / "such" / "folder.sock"
+    for path, words in ((folder / ("x" * 120), "107"), (missing, str(missing))):
         vm = mote("--api-sock", str(path), api=False)
         assert vm.wait_exit() == 1
-        assert str(path) in vm.errors.decode() + vm.text
+        assert words in vm.errors.decode() + vm.text
 
 
 def test_few_files_are_open(mote: Start) -> None:
