@@ -2,14 +2,14 @@
 /*
  * acpi_x86.c - RSDP, XSDT, FADT, MADT and DSDT of a hardware-reduced machine. Runs at build time.
  *
- * ACPI 6.4: 5.2.5 RSDP, 5.2.8 XSDT, 5.2.9 FADT, 5.2.12 MADT, 4.1 hardware-reduced. What is absent is
- * said to be absent, because Linux probes for what it is not told about, and each probe is an exit:
+ * ACPI 6.4: 5.2.5 RSDP, 5.2.8 XSDT, 5.2.9 FADT, 5.2.12 MADT, 4.1 hardware-reduced. What is absent
+ * is said to be absent: Linux probes for what it is not told about, and each probe is an exit:
  *
  * - hardware-reduced: no PM timer, no SCI, no 8254 and 8259. Linux then neither waits for timer
  *   interrupts (check_timer) nor programs the PIC pair; it calibrates by kvm-clock alone.
  * - no CMOS RTC, no VGA: no reads of ports 0x70/0x71 (time comes from kvm-clock), no 0x3d4.
- * - 8042 present with PNP0303 alone: Ctrl-Alt-Del needs the keyboard; no PNP0F13, so the mouse port is
- *   not looked for. The driver's own probing is stopped by the default command line.
+ * - 8042 present with PNP0303 alone: Ctrl-Alt-Del needs the keyboard; no PNP0F13, so the mouse port
+ *   is not looked for. The driver's own probing is stopped by the default command line.
  * - no HPET, no MCFG: nothing to map or test.
  * - no processor objects in the DSDT: there are no C- or P-states to hand out.
  */

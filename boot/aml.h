@@ -2,8 +2,8 @@
 /*
  * aml.h - writes the few AML terms that our DSDT needs, into a caller's buffer.
  *
- * A term that does not fit sets the overflow mark and writes nothing more; the caller looks once, at
- * the end (aml_ok). Names are NameSegs: exactly four characters. Loop thread, build time.
+ * A term that does not fit sets the overflow mark and writes nothing more; the caller looks once,
+ * at the end (aml_ok). Names are NameSegs: exactly four characters. Loop thread, build time.
  * ACPI 6.4, chapter 20 (AML) and 6.4 (resource data types).
  */
 #pragma once
@@ -25,8 +25,8 @@ static inline bool aml_ok(const struct aml *a)
 }
 
 /*
- * aml_scope_open / aml_device_open / aml_package_open - start a block; returns where it began, to be
- * handed to aml_close. @path of a scope: "\\_SB_" or the like. @nr: elements of the package.
+ * aml_scope_open / aml_device_open / aml_package_open - start a block; returns where it began, to
+ * be handed to aml_close. @path of a scope: "\\_SB_" or the like. @nr: elements of the package.
  */
 size_t aml_scope_open(struct aml *a, const char *path);
 size_t aml_device_open(struct aml *a, const char *name);

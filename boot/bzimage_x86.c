@@ -2,8 +2,8 @@
 /*
  * bzimage_x86.c - a compressed Linux kernel, entered at its 64-bit entry; it unpacks itself.
  *
- * Runs on the thread that builds the machine. The file is untrusted: each field is bounded before it
- * is computed with. Documentation/arch/x86/boot.rst: "The Real-Mode Kernel Header", "Loading The
+ * Runs on the thread that builds the machine. The file is untrusted: each field is bounded before
+ * it is computed with. Documentation/arch/x86/boot.rst: "The Real-Mode Kernel Header", "Loading The
  * Rest of The Kernel", "64-bit Boot Protocol".
  */
 #include <errno.h>
@@ -37,8 +37,8 @@ static int read_header(const struct kernel_file *f, struct setup_header *h, stru
 
 	if (end < SETUP_NEEDED)
 		return err_set(e, 0,
-			       "bzImage: setup header ends at 0x%zx, a 64-bit entry needs it to reach "
-			       "0x%zx (boot protocol 2.12)",
+			       "bzImage: setup header ends at 0x%zx, a 64-bit entry needs it to "
+			       "reach 0x%zx (boot protocol 2.12)",
 			       end, SETUP_NEEDED);
 	if (end > f->head_len)
 		return err_set(e, 0,
@@ -60,8 +60,8 @@ static int check_flags(const struct setup_header *h, struct err *e)
 			       h->loadflags);
 	if (!(h->xloadflags & XLF_KERNEL_64))
 		return err_set(e, 0,
-			       "bzImage: xloadflags 0x%04x lack XLF_KERNEL_64; 32-bit kernels are not "
-			       "supported",
+			       "bzImage: xloadflags 0x%04x lack XLF_KERNEL_64; 32-bit kernels are "
+			       "not supported",
 			       h->xloadflags);
 	if (h->relocatable_kernel &&
 	    (!h->kernel_alignment || h->kernel_alignment & (h->kernel_alignment - 1)))
@@ -91,8 +91,8 @@ static int check_file(const struct kernel_file *f, struct bzimage *bz, struct er
 			       bz->size, bz->offset, f->size);
 	if ((uint64_t)h->payload_offset + h->payload_length > bz->size)
 		return err_set(e, 0,
-			       "bzImage: payload of 0x%x bytes at 0x%x lies beyond the kernel's 0x%" PRIx64
-			       " bytes",
+			       "bzImage: payload of 0x%x bytes at 0x%x lies beyond the kernel's "
+			       "0x%" PRIx64 " bytes",
 			       h->payload_length, h->payload_offset, bz->size);
 	return 0;
 }

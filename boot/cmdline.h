@@ -32,10 +32,10 @@ struct cmdline {
  */
 int cmdline_init(struct cmdline *c, const char *args, struct err *e);
 
-/* cmdline_add - append one parameter, separated by a space. Errors as cmdline_init; then unchanged. */
+/* cmdline_add - append a word, separated by a space. Errors as cmdline_init; then unchanged. */
 int cmdline_add(struct cmdline *c, const char *word, struct err *e);
 
-/* cmdline_add_root - root=/dev/vda or, when @partuuid is not NULL, root=PARTUUID=..., then ro or rw. */
+/* cmdline_add_root - root=/dev/vda, or root=PARTUUID=... unless @partuuid is NULL; and ro or rw. */
 int cmdline_add_root(struct cmdline *c, const char *partuuid, bool read_only, struct err *e);
 
 /* cmdline_add_virtio_mmio - virtio_mmio.device=4K@0x<addr>:<gsi>, for kernels without ACPI. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * elf_x86.c - an ELF64 kernel: checks every header field, maps PT_LOAD segments, finds the PVH entry.
+ * elf_x86.c - an ELF64 kernel: checks every header field, maps segments, finds the PVH entry.
  *
  * Runs on the thread that builds the machine. The file is untrusted: nothing here computes with a
  * value of the file before it is bounded. ELF-64 object file format; PVH entry: Xen's
@@ -17,7 +17,7 @@
 #include "boot/kernel_file_x86.h"
 #include "boot/layout_x86.h"
 
-/* A Linux vmlinux has 5 program headers, other kernels a dozen; the bound keeps the table on the stack. */
+/* A vmlinux has 5 program headers, other kernels a dozen; bounded, the table fits on the stack. */
 #define PHDRS_MAX 32U
 
 /* Linux has some 500 bytes of notes; what is larger is not searched but refused. */
@@ -111,7 +111,8 @@ static int check_segment(const struct mem *m, const struct kernel_file *f, const
 			       i, (uint64_t)ph->p_filesz, (uint64_t)ph->p_offset, f->size);
 	if (ph->p_filesz > ph->p_memsz)
 		return err_set(e, 0,
-			       "ELF segment %u: filesz 0x%" PRIx64 " is larger than memsz 0x%" PRIx64,
+			       "ELF segment %u: filesz 0x%" PRIx64
+			       " is larger than memsz 0x%" PRIx64,
 			       i, (uint64_t)ph->p_filesz, (uint64_t)ph->p_memsz);
 	(void)snprintf(what, sizeof(what), "ELF segment %u", i);
 	return kernel_range(m, what, ph->p_paddr, ph->p_memsz, e);
@@ -131,7 +132,8 @@ static int check_overlap(const struct elf *elf, unsigned int i, struct err *e)
 		if (is_load(b) && a->p_paddr < b->p_paddr + b->p_memsz &&
 		    b->p_paddr < a->p_paddr + a->p_memsz)
 			return err_set(e, 0,
-				       "ELF segments %u and %u overlap at physical address 0x%" PRIx64,
+				       "ELF segments %u and %u overlap at physical address "
+				       "0x%" PRIx64,
 				       j, i,
 				       (uint64_t)(a->p_paddr > b->p_paddr ? a->p_paddr :
 									    b->p_paddr));
@@ -168,8 +170,8 @@ static int parse_note(const uint8_t *buf, size_t len, uint64_t align, uint64_t *
 
 	if (desc > len || end > len)
 		return err_set(e, 0,
-			       "ELF note at 0x%" PRIx64 " of its segment: name of %u and desc of %u "
-			       "bytes lie beyond the segment's end 0x%zx",
+			       "ELF note at 0x%" PRIx64 " of its segment: name of %u and desc of "
+			       "%u bytes lie beyond the segment's end 0x%zx",
 			       at, namesz, descsz, len);
 	*pos = (end + align - 1) & ~(align - 1);
 	if (type != XEN_ELFNOTE_PHYS32_ENTRY || namesz != 4 || memcmp(buf + name, "Xen", 4))

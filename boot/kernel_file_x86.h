@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kernel_file_x86.h - what kernel_x86.c shares with the parsers of the two formats; private to boot/.
+ * kernel_file_x86.h - what kernel_x86.c shares with the two parsers; private to boot/.
  */
 #pragma once
 

@@ -18,7 +18,7 @@
 
 #define MIB UINT64_C(0x100000)
 
-/* The 64-bit protocol starts on page tables of ours that map this much (boot.rst, 64-bit protocol). */
+/* The 64-bit protocol starts on page tables of ours that map this much (boot.rst). */
 #define IDENTITY_MAP_END UINT64_C(0x40000000)
 
 static uint64_t page_down(uint64_t v)
@@ -75,7 +75,8 @@ int kernel_range(const struct mem *m, const char *what, uint64_t start, uint64_t
 			       what, end, mem_size(m) / MIB, (end + MIB - 1) / MIB);
 	return err_set(e, 0,
 		       "%s at 0x%" PRIx64 "-0x%" PRIx64
-		       " is not in RAM (or spans the device hole at 3-4 GiB); RAM is %" PRIu64 " MiB",
+		       " is not in RAM (or spans the device hole at 3-4 GiB); RAM is %" PRIu64
+		       " MiB",
 		       what, start, end, mem_size(m) / MIB);
 }
 

@@ -31,7 +31,7 @@ struct kernel_image {
 	gpa_t start;
 	gpa_t end;
 	gpa_t initrd_end; /* an initrd must end at or below this (bzImage: initrd_addr_max + 1) */
-	/* The file's setup header (bzImage), or one made up for an ELF kernel; goes to the zero page. */
+	/* For the zero page: the file's setup header (bzImage), or one made up (ELF). */
 	struct setup_header setup;
 };
 

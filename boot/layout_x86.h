@@ -18,16 +18,16 @@
  * Low memory, below the 640 KiB line. Everything here is written by boot_setup() into RAM that the
  * memory map calls usable: the guest copies what it needs before it gives the pages out.
  */
-#define LAYOUT_GDT	 UINT64_C(0x500)   /* after the real-mode vectors and BIOS data area, which stay zero */
-#define LAYOUT_PVH_INFO	 UINT64_C(0x6000)  /* struct hvm_start_info; one page for it and the module list */
-#define LAYOUT_PVH_MODS	 UINT64_C(0x6040)  /* struct hvm_modlist_entry, one: the initrd */
-#define LAYOUT_ZERO_PAGE UINT64_C(0x7000)  /* struct boot_params (Linux), or the PVH memory map */
-#define LAYOUT_STACK_TOP UINT64_C(0x8ff0)  /* Linux protocol: 16-byte aligned, page 0x8000 below it is free */
-#define LAYOUT_PML4	 UINT64_C(0x9000)  /* three pages: PML4, PDPT, PD; identity map of the first GiB */
-#define LAYOUT_PDPT	 UINT64_C(0xa000)
-#define LAYOUT_PD	 UINT64_C(0xb000)
-#define LAYOUT_SETUP_DATA UINT64_C(0xc000) /* one page: the setup_data node with the boot entropy */
-#define LAYOUT_CMDLINE	 UINT64_C(0x20000) /* CMDLINE_MAX bytes (boot/cmdline.h) */
+#define LAYOUT_GDT	  UINT64_C(0x500)   /* after the real-mode vectors and BIOS data area */
+#define LAYOUT_PVH_INFO	  UINT64_C(0x6000)  /* struct hvm_start_info */
+#define LAYOUT_PVH_MODS	  UINT64_C(0x6040)  /* struct hvm_modlist_entry, one: the initrd */
+#define LAYOUT_ZERO_PAGE  UINT64_C(0x7000)  /* struct boot_params, or the PVH memory map */
+#define LAYOUT_STACK_TOP  UINT64_C(0x8ff0)  /* Linux protocol; the page below it is free */
+#define LAYOUT_PML4	  UINT64_C(0x9000)  /* these three: identity map of the first GiB */
+#define LAYOUT_PDPT	  UINT64_C(0xa000)
+#define LAYOUT_PD	  UINT64_C(0xb000)
+#define LAYOUT_SETUP_DATA UINT64_C(0xc000)  /* one page: setup_data node with the boot entropy */
+#define LAYOUT_CMDLINE	  UINT64_C(0x20000) /* CMDLINE_MAX bytes (boot/cmdline.h) */
 
 /*
  * Firmware area: RAM that the memory map calls reserved. The MP specification has kernels look for
@@ -35,14 +35,14 @@
  * for from 0xe0000 on, and the other ACPI tables follow it. 0xa0000-0xdffff stays empty: kernels
  * expect a VGA window and option ROMs there.
  */
-#define LAYOUT_LOW_RAM_END UINT64_C(0x9fc00)
-#define LAYOUT_MPTABLE	   UINT64_C(0x9fc00)
-#define LAYOUT_MPTABLE_END UINT64_C(0xa0000)
-#define LAYOUT_RSDP	   UINT64_C(0xe0000)
-#define LAYOUT_ACPI_TABLES UINT64_C(0xe0040)
-#define LAYOUT_ACPI_END	   UINT64_C(0xf0000)
-#define LAYOUT_RESET_VECTOR UINT64_C(0xffff0) /* where a PC's firmware starts over; see setup_x86.c */
-#define LAYOUT_HIGH_RAM	   UINT64_C(0x100000) /* RAM again; kernels are never loaded below this */
+#define LAYOUT_LOW_RAM_END  UINT64_C(0x9fc00)
+#define LAYOUT_MPTABLE	    UINT64_C(0x9fc00)
+#define LAYOUT_MPTABLE_END  UINT64_C(0xa0000)
+#define LAYOUT_RSDP	    UINT64_C(0xe0000)
+#define LAYOUT_ACPI_TABLES  UINT64_C(0xe0040)
+#define LAYOUT_ACPI_END	    UINT64_C(0xf0000)
+#define LAYOUT_RESET_VECTOR UINT64_C(0xffff0)  /* where firmware starts over; see setup_x86.c */
+#define LAYOUT_HIGH_RAM	    UINT64_C(0x100000) /* RAM again; kernels are never loaded below */
 
 /* The 32-bit hole: virtio-mmio windows, IOAPIC, LAPIC and KVM's own pages live here, no RAM. */
 #define LAYOUT_GAP_START UINT64_C(0xc0000000)
@@ -51,14 +51,14 @@
 /* The boot timer of --boot-timer; virtio-mmio windows follow it. */
 #define LAYOUT_BOOT_TIMER	UINT64_C(0xc0000000)
 #define LAYOUT_VIRTIO_MMIO	UINT64_C(0xc0001000)
-#define LAYOUT_VIRTIO_MMIO_SIZE UINT64_C(0x1000) /* per device: one page each, so no two share a mapping */
+#define LAYOUT_VIRTIO_MMIO_SIZE UINT64_C(0x1000) /* a page each: no two share a mapping */
 
 #define LAYOUT_IOAPIC	    UINT64_C(0xfec00000) /* where KVM's in-kernel IOAPIC answers */
-#define LAYOUT_LAPIC	    UINT64_C(0xfee00000) /* architectural reset value of IA32_APIC_BASE */
-#define LAYOUT_IDENTITY_MAP UINT64_C(0xfffbc000) /* KVM_SET_IDENTITY_MAP_ADDR: KVM's default, one page */
-#define LAYOUT_TSS	    UINT64_C(0xfffbd000) /* KVM_SET_TSS_ADDR: three pages, old Intel CPUs only */
+#define LAYOUT_LAPIC	    UINT64_C(0xfee00000) /* reset value of IA32_APIC_BASE */
+#define LAYOUT_IDENTITY_MAP UINT64_C(0xfffbc000) /* KVM_SET_IDENTITY_MAP_ADDR's default, a page */
+#define LAYOUT_TSS	    UINT64_C(0xfffbd000) /* KVM_SET_TSS_ADDR: three pages, old Intel CPUs */
 
-/* RAM leaves a 64-bit window for device memory at [256 GiB, 512 GiB), as existing guests know it. */
+/* RAM leaves a 64-bit window for device memory at [256 GiB, 512 GiB), as guests know it. */
 #define LAYOUT_GAP64_START UINT64_C(0x4000000000)
 #define LAYOUT_GAP64_END   UINT64_C(0x8000000000)
 #define LAYOUT_RAM_END	   UINT64_C(0x10000000000) /* 1 TiB: last byte + 1 that any RAM may have */
@@ -94,7 +94,7 @@
 #define LAYOUT_ACPI_RESET_PORT	   0x602U
 #define LAYOUT_ACPI_RESET_VALUE	   0x01U
 #define LAYOUT_ACPI_S5_TYPE	   5U /* the DSDT's _S5 says this SLP_TYP */
-#define LAYOUT_ACPI_SLEEP_S5	   ((LAYOUT_ACPI_S5_TYPE << 2) | 0x20U) /* SLP_TYP at bit 2, SLP_EN */
+#define LAYOUT_ACPI_SLEEP_S5	   (LAYOUT_ACPI_S5_TYPE << 2 | 0x20U) /* SLP_TYP, SLP_EN */
 
 /*
  * layout_x86_ram - the RAM ranges of a guest with @mem_bytes of memory.

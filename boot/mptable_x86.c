@@ -3,8 +3,8 @@
  * mptable_x86.c - Intel MultiProcessor Specification 1.4, chapter 4. Runs at build time.
  *
  * It says the same as the MADT: all CPUs, one IOAPIC whose pins are interrupts 0 to 23, LINT0 for
- * external interrupts, LINT1 for NMI. There is one ISA bus, because ISA interrupts are edge-triggered
- * and active high, as ours are.
+ * external interrupts, LINT1 for NMI. There is one ISA bus, because ISA interrupts are edge-
+ * triggered and active high, as ours are.
  */
 #include "boot/mptable_x86.h"
 

@@ -53,8 +53,8 @@ _Static_assert(BOOT_SEED_MAX + sizeof(struct setup_data) <= LAYOUT_PAGE_SIZE, "t
 #define PTE_2M	  0x83U
 
 /*
- * Selectors: the 64-bit boot protocol asks for code at 0x10 and data at 0x18. The task register needs
- * a descriptor too: VM entry refuses an unusable one. It spans two slots in long mode.
+ * Selectors: the 64-bit boot protocol asks for code at 0x10 and data at 0x18. The task register
+ * needs a descriptor too: VM entry refuses an unusable one. It spans two slots in long mode.
  */
 enum { GDT_CODE = 2, GDT_DATA = 3, GDT_TSS = 4, GDT_SLOTS = 6 };
 
@@ -201,19 +201,19 @@ static int write_gdt(struct mem *m, struct boot_start *s)
 }
 
 /*
- * The only code of ours that a guest can run. A Linux with CONFIG_EFI takes hardware-reduced ACPI to
- * mean UEFI; it then restarts through EFI alone, not through the FADT's reset register, and when there
- * is no EFI, through the BIOS: real mode, jump to ffff:0000 (arch/x86/kernel/reboot.c). Instead of
- * zeros it finds there what the reset register wants.
+ * The only code of ours that a guest can run. A Linux with CONFIG_EFI takes hardware-reduced ACPI
+ * to mean UEFI; it then restarts through EFI alone, not through the FADT's reset register, and when
+ * there is no EFI, through the BIOS: real mode, jump to ffff:0000 (arch/x86/kernel/reboot.c).
+ * Instead of zeros it finds there what the reset register wants.
  */
 static int write_reset_vector(struct mem *m)
 {
 	static const uint8_t code[] = {
-		0xba, LAYOUT_ACPI_RESET_PORT & 0xff, LAYOUT_ACPI_RESET_PORT >> 8, /* mov dx, port */
-		0xb0, LAYOUT_ACPI_RESET_VALUE,					  /* mov al, value */
-		0xee,								  /* out dx, al */
-		0xf4,								  /* hlt */
-		0xeb, 0xfd,							  /* jmp to the hlt */
+		/* mov dx, port; mov al, value; out dx, al */
+		0xba, LAYOUT_ACPI_RESET_PORT & 0xff, LAYOUT_ACPI_RESET_PORT >> 8,
+		0xb0, LAYOUT_ACPI_RESET_VALUE, 0xee,
+		/* 1: hlt; jmp 1b */
+		0xf4, 0xeb, 0xfd,
 	};
 
 	return mem_write(m, GPA(LAYOUT_RESET_VECTOR), code, sizeof(code));
@@ -246,7 +246,7 @@ static void fill_start(const struct kernel_image *k, struct boot_start *s)
 	}
 }
 
-/* The ranges that setup_x86.h promises; the machine keeps them, a kernel file may break the last. */
+/* The ranges of setup_x86.h: the machine keeps them, but a kernel file may break the last. */
 static int check_info(const struct boot_info *info, size_t cmdline_len, struct err *e)
 {
 	uint32_t kernel_max = info->kernel->setup.cmdline_size;

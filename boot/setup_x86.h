@@ -5,7 +5,8 @@
  * tables, boot entropy; and the register values that go with it.
  *
  * Knows memory, not KVM. Runs on the thread that builds the machine, once, after kernel_load and
- * initrd_load. Documentation/arch/x86/boot.rst (64-bit protocol), Xen docs/misc/pvh, ACPI 6.4, MP 1.4.
+ * initrd_load. Documentation/arch/x86/boot.rst (64-bit protocol), Xen docs/misc/pvh, ACPI 6.4,
+ * MP 1.4.
  */
 #pragma once
 

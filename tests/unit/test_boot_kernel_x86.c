@@ -578,7 +578,9 @@ Test(boot_initrd, at_the_top_of_the_first_region)
 
 Test(boot_initrd, never_over_the_kernel)
 {
-	struct kernel_image k = { .start = GPA(MIB), .end = GPA(40 * MIB), .initrd_end = GPA(3 * GIB) };
+	struct kernel_image k = { .start = GPA(MIB),
+				  .end = GPA(40 * MIB),
+				  .initrd_end = GPA(3 * GIB) };
 	struct mem *m = ram(64 * MIB);
 	struct initrd_image out;
 	struct err e = { 0 };
