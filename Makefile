@@ -39,10 +39,12 @@ COMMON  := -std=gnu11 $(WARN) $(DEFS) -MMD -MP
 # Release: musl's headers first, the kernel's only for what musl does not have.
 MUSL    := /usr/lib/$(ARCH)-linux-musl
 HARDEN  := -fstack-protector-strong -fcf-protection -ftrivial-auto-var-init=zero
-R_FLAGS := $(COMMON) -Os -g -fPIE -flto -ffunction-sections -fdata-sections $(HARDEN) \
+R_FLAGS := $(COMMON) -Os -g -fPIE -flto -ffunction-sections -fdata-sections \
+	-fno-asynchronous-unwind-tables -fno-unwind-tables $(HARDEN) \
 	-nostdinc -isystem /usr/include/$(ARCH)-linux-musl -isystem $(shell $(CC) -print-file-name=include) \
 	-idirafter /usr/include -idirafter /usr/include/$(ARCH)-linux-gnu
-R_LINK  := -static-pie -nostdlib -nostartfiles -flto -Os -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code
+R_LINK  := -static-pie -nostdlib -nostartfiles -flto=auto -Os \
+	-fno-asynchronous-unwind-tables -fno-unwind-tables -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code
 R_OBJ   := $(C_MOTE:%.c=$(B)/release/%.o)
 
 # V=1 shows whole commands.
