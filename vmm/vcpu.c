@@ -255,6 +255,8 @@ void vcpus_park(struct vcpus *s)
 	while (s->nr_parked < s->nr_started)
 		pthread_cond_wait(&s->changed, &s->lock);
 	pthread_mutex_unlock(&s->lock);
+	for (unsigned int i = 0; i < s->nr; i++)
+		vcpu_arch_paused(&s->vcpu[i]);
 }
 
 void vcpus_destroy(struct vcpus *s)

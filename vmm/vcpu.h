@@ -83,3 +83,6 @@ void vcpus_end(struct vcpus *s, int code);
  * Returns false when it is not one of those.
  */
 bool vcpu_arch_exit(struct vcpu *v);
+
+/* vcpu_arch_paused - @v is parked: tell the guest, if it can be told, that time will seem to jump. */
+void vcpu_arch_paused(struct vcpu *v);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vcpu_x86.c - exits that only x86 has: port I/O. vCPU threads. See vcpu.h.
+ * vcpu_x86.c - exits that only x86 has (port I/O, on vCPU threads), and pausing; see vcpu.h.
  */
 #include "vmm/vcpu.h"
+
+#include <sys/ioctl.h>
 
 static void vcpu_pio(struct vcpu *v)
 {
@@ -29,4 +31,14 @@ bool vcpu_arch_exit(struct vcpu *v)
 		return false;
 	vcpu_pio(v);
 	return true;
+}
+
+void vcpu_arch_paused(struct vcpu *v)
+{
+	/*
+	 * Sets the "guest stopped" flag of kvm-clock, or a long pause looks like a soft lockup. A
+	 * guest that does not use kvm-clock has no flag, which is no fault of anybody.
+	 */
+	if (ioctl(v->fd, KVM_KVMCLOCK_CTRL, 0) < 0)
+		metric_inc(&v->set->metrics.kvmclock_ctrl_fails);
 }
