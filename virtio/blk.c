@@ -107,7 +107,25 @@ static uint8_t run_get_id(struct blk *blk)
 	return VIRTIO_BLK_S_OK;
 }
 
-/* Start the request in blk->chain. 0, or -EBADMSG when there is no way to answer it. */
+/* The request's header is known: find out what it transfers, and whether that is on the disk. */
+static void judge(struct blk *blk, uint64_t sector)
+{
+	const struct vq_chain *c = &blk->chain;
+
+	switch (blk->req.type) {
+	case VIRTIO_BLK_T_IN:
+		blk->req.status = begin_transfer(blk, sector, c->writable_left - 1);
+		break;
+	case VIRTIO_BLK_T_OUT:
+		blk->req.status = begin_transfer(blk, sector, c->readable_left);
+		break;
+	}
+}
+
+/*
+ * Start the request in blk->chain. 0; 1 when it has to wait for its limits and was put back;
+ * -EBADMSG when there is no way to answer it.
+ */
 static int begin(struct blk *blk)
 {
 	struct vq_chain *c = &blk->chain;
@@ -124,17 +142,17 @@ static int begin(struct blk *blk)
 		.type = le32_get(header + offsetof(struct virtio_blk_outhdr, type)),
 		.start_us = virtio_now_us(),
 	};
+	judge(blk, le64_get(header + offsetof(struct virtio_blk_outhdr, sector)));
+	/* Only bytes that will be moved are charged; a refused request costs its operation. */
+	if (!virtio_admit(&blk->dev, 0, req->left)) {
+		req->busy = false;
+		vq_unpop(&blk->dev.queue[0].vq, c);
+		return 1;
+	}
 	switch (req->type) {
 	case VIRTIO_BLK_T_IN:
-		req->status = begin_transfer(
-			blk, le64_get(header + offsetof(struct virtio_blk_outhdr, sector)),
-			c->writable_left - 1);
-		break;
 	case VIRTIO_BLK_T_OUT:
-		req->status = begin_transfer(
-			blk, le64_get(header + offsetof(struct virtio_blk_outhdr, sector)),
-			c->readable_left);
-		break;
+		break; /* step by step, by transfer() */
 	case VIRTIO_BLK_T_FLUSH:
 		req->status = run_flush(blk);
 		break;
@@ -202,7 +220,7 @@ static int finish(struct blk *blk)
 
 /*
  * Work until the queue is empty or the budget of this event is spent.
- * 0: empty. 1: more to do. -EBADMSG: the guest broke a rule.
+ * 0: empty, or the limits allow no more. 1: more to do. -EBADMSG: the guest broke a rule.
  */
 static int work(struct blk *blk)
 {
@@ -216,12 +234,14 @@ static int work(struct blk *blk)
 			ret = vq_pop(vq, &blk->chain);
 			if (ret == 0 && vq_enable_kick(vq))
 				continue;
-			if (ret == 0)
+			if (ret == 0) {
+				virtio_idle(&blk->dev, 0);
 				return 0;
+			}
 			if (ret > 0)
 				ret = begin(blk);
 			if (ret)
-				return ret;
+				return ret > 0 ? 0 : ret;
 		}
 		while (blk->req.left > 0 && budget > 0)
 			budget -= transfer(blk, budget);
@@ -244,7 +264,7 @@ static int blk_queue_work(struct virtio_dev *dev, unsigned int q)
 	metric_inc(&blk->metrics.queue_event_count);
 	vq_disable_kick(&dev->queue[q].vq);
 	ret = work(blk);
-	if (ret == 0 && before == dev->queue[q].vq.next_avail)
+	if (ret == 0 && before == dev->queue[q].vq.next_avail && !dev->queue[q].throttle.closed)
 		metric_inc(&blk->metrics.no_avail_buffer);
 	/* One interrupt for all that was done, also for what was done before a rule was broken. */
 	ret2 = virtio_signal(dev, q);
@@ -297,6 +317,8 @@ int blk_create(struct blk **out, const struct blk_params *params, const struct v
 		free(blk);
 		return ret;
 	}
+	blk->dev.queue[0].throttle.fired = &blk->metrics.rate_limiter_event_count;
+	blk->dev.queue[0].throttle.throttled = &blk->metrics.rate_limiter_throttled_events;
 	blk_sync_init(&blk->engine, params->fd);
 	blk->read_only = params->read_only;
 	blk->nr_sectors = file.nr_bytes / SECTOR_SIZE;
@@ -321,7 +343,7 @@ struct virtio_dev *blk_virtio(struct blk *blk)
 	return &blk->dev;
 }
 
-const struct blk_metrics *blk_metrics(const struct blk *blk)
+struct blk_metrics *blk_metrics(struct blk *blk)
 {
 	return &blk->metrics;
 }

@@ -61,7 +61,7 @@ void blk_destroy(struct blk *blk);
 struct virtio_dev *blk_virtio(struct blk *blk);
 
 /* blk_metrics - any thread. */
-const struct blk_metrics *blk_metrics(const struct blk *blk);
+struct blk_metrics *blk_metrics(struct blk *blk);
 
 /* blk_nr_sectors - capacity in sectors of 512 bytes. */
 uint64_t blk_nr_sectors(const struct blk *blk);

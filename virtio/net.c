@@ -68,8 +68,9 @@ static void tap_event(void *ctx, uint32_t events)
 		loop_del(dev->host.loop, &net->tap);
 		return;
 	}
-	if (!virtio_active(dev) || !dev->queue[NET_RX].vq.ready) {
-		net_watch_tap(net, false); /* until the driver comes back and kicks */
+	if (!virtio_active(dev) || !dev->queue[NET_RX].vq.ready ||
+	    dev->queue[NET_RX].throttle.closed) {
+		net_watch_tap(net, false); /* until the driver, or the timer, comes back */
 		return;
 	}
 	metric_inc(&net->metrics.rx_tap_event_count);
@@ -120,6 +121,7 @@ int net_create(struct net **out, const struct net_params *params, const struct v
 {
 	uint64_t features = NET_FEATURES;
 	struct net *net = calloc(1, sizeof(*net));
+	struct throttle *rx, *tx;
 	char name[VIRTIO_NAME_MAX];
 	int ret;
 
@@ -135,6 +137,12 @@ int net_create(struct net **out, const struct net_params *params, const struct v
 		free(net);
 		return ret;
 	}
+	rx = &net->dev.queue[NET_RX].throttle;
+	tx = &net->dev.queue[NET_TX].throttle;
+	rx->fired = &net->metrics.rx_event_rate_limiter_count;
+	rx->throttled = &net->metrics.rx_rate_limiter_throttled;
+	tx->fired = &net->metrics.tx_rate_limiter_event_count;
+	tx->throttled = &net->metrics.tx_rate_limiter_throttled;
 	net->backend = params->backend;
 	net->has_mac = params->has_mac;
 	if (params->has_mac)
@@ -169,7 +177,7 @@ struct virtio_dev *net_virtio(struct net *net)
 	return &net->dev;
 }
 
-const struct net_metrics *net_metrics(const struct net *net)
+struct net_metrics *net_metrics(struct net *net)
 {
 	return &net->metrics;
 }

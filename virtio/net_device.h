@@ -48,6 +48,7 @@ struct net {
 	uint32_t nr_rx;
 	uint32_t nr_rx_iov;
 	uint32_t rx_len; /* sum over rx_buf */
+	uint32_t held;	 /* bytes of a frame with header that lies in the first buffers; 0: none */
 	struct net_rx_buf rx_buf[NET_RX_BUFS];
 	struct iovec rx_iov[NET_RX_IOVS + 1]; /* one more for what did not fit */
 
@@ -59,8 +60,8 @@ struct net {
 void net_watch_tap(struct net *net, bool on);
 
 /*
- * net_rx_work - tap to guest, until either has nothing left or the budget is spent. 0 or -EBADMSG.
- * The tap is watched afterwards exactly if the guest has buffers.
+ * net_rx_work - tap to guest, until either has nothing left, the limits allow no more or the budget
+ * is spent. 0 or -EBADMSG. The tap is watched afterwards exactly if a frame could be passed on.
  */
 int net_rx_work(struct net *net);
 

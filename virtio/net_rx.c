@@ -19,6 +19,7 @@ void net_rx_reset(struct net *net)
 	net->nr_rx = 0;
 	net->nr_rx_iov = 0;
 	net->rx_len = 0;
+	net->held = 0;
 }
 
 /* Whether another buffer is of use and fits. */
@@ -141,16 +142,12 @@ static int rx_complete(struct net *net, uint32_t nr, uint32_t len)
 	return 0;
 }
 
-/* A message of @len bytes lies in the first buffers, of @room bytes together. 0 or -EBADMSG. */
-static int rx_frame(struct net *net, uint32_t len, uint32_t room)
+/* Pass on the frame that is held in the first buffers. 0 or -EBADMSG. */
+static int rx_pass(struct net *net)
 {
-	uint32_t nr = 0, sum = 0;
+	uint32_t nr = 0, sum = 0, len = net->held;
 
-	/* Longer than its room: the byte that did not fit went elsewhere. The buffers are kept. */
-	if (len < NET_HDR_LEN + NET_FRAME_MIN || len > room) {
-		metric_inc(&net->metrics.rx_fails);
-		return 0;
-	}
+	net->held = 0;
 	while (sum < len)
 		sum += net->rx_buf[nr++].len;
 	if (!rx_header(net, nr)) {
@@ -162,20 +159,31 @@ static int rx_frame(struct net *net, uint32_t len, uint32_t room)
 	return rx_complete(net, nr, len);
 }
 
-/* Read one frame: its length with header, or -errno. @room gets what the buffers hold. */
-static ssize_t rx_read(struct net *net, bool mergeable, uint32_t *room)
+/*
+ * Read one frame into the first buffers and hold it, unless it cannot be passed on. Returns its
+ * length with header, or -errno.
+ */
+static ssize_t rx_read(struct net *net, bool mergeable)
 {
+	uint32_t room = mergeable ? net->rx_len : net->rx_buf[0].len;
 	uint32_t nr_iov = mergeable ? net->nr_rx_iov : net->rx_buf[0].nr_iov;
 	struct iovec *end = &net->rx_iov[nr_iov];
 	struct iovec saved = *end;
 	uint8_t spill;
 	ssize_t n;
 
-	*room = mergeable ? net->rx_len : net->rx_buf[0].len;
 	*end = (struct iovec){ .iov_base = &spill, .iov_len = 1 };
 	n = readv(net->tap.fd, net->rx_iov, (int)nr_iov + 1);
 	*end = saved;
-	return n < 0 ? -errno : n;
+	if (n < 0)
+		return -errno;
+	metric_inc(&net->metrics.rx_count);
+	/* Longer than its room: the byte that did not fit went elsewhere. The buffers are kept. */
+	if ((size_t)n < NET_HDR_LEN + NET_FRAME_MIN || (size_t)n > room)
+		metric_inc(&net->metrics.rx_fails);
+	else
+		net->held = (uint32_t)n;
+	return n;
 }
 
 static int rx_run(struct net *net)
@@ -185,31 +193,37 @@ static int rx_run(struct net *net)
 	uint64_t nr_bytes = 0;
 
 	for (int nr = 0; nr < NET_FRAMES_PER_EVENT && nr_bytes < NET_BYTES_PER_EVENT; nr++) {
-		uint32_t room;
-		ssize_t n;
-		int ret = rx_refill(net, mergeable);
+		ssize_t n = net->held;
+		int ret = n ? 0 : rx_refill(net, mergeable);
 
 		if (ret)
 			return ret;
-		if (!rx_can_read(net, mergeable)) {
+		if (!n && !rx_can_read(net, mergeable)) {
 			if (vq_enable_kick(vq))
 				continue;
 			metric_inc(&net->metrics.no_rx_avail_buffer);
+			virtio_idle(&net->dev, NET_RX);
 			net_watch_tap(net, false);
 			return 0;
 		}
-		n = rx_read(net, mergeable, &room);
-		if (n == -EAGAIN || n == -EINTR)
-			break;
+		if (!n)
+			n = rx_read(net, mergeable);
 		if (n < 0) {
-			metric_inc(&net->metrics.tap_read_fails);
+			if (n != -EAGAIN && n != -EINTR)
+				metric_inc(&net->metrics.tap_read_fails);
+			virtio_idle(&net->dev, NET_RX);
 			break;
 		}
-		metric_inc(&net->metrics.rx_count);
-		ret = rx_frame(net, (uint32_t)n, room);
+		nr_bytes += (uint64_t)n;
+		if (!net->held)
+			continue;
+		if (!virtio_admit(&net->dev, NET_RX, net->held - NET_HDR_LEN)) {
+			net_watch_tap(net, false);
+			return 0;
+		}
+		ret = rx_pass(net);
 		if (ret)
 			return ret;
-		nr_bytes += (uint64_t)n;
 	}
 	net_watch_tap(net, true);
 	return 0;

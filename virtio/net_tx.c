@@ -88,23 +88,27 @@ static void tx_write(struct net *net, size_t nr_iov, uint32_t len)
 	metric_add(&m->tx_bytes_count, len);
 }
 
-/* Send the frame in net->chain. Returns its length, 0 when it was malformed. */
-static uint32_t tx_frame(struct net *net)
+/* The length of the frame in a chain, 0 when it cannot be one. */
+static uint32_t tx_len(const struct vq_chain *c)
+{
+	if (c->readable_left < NET_HDR_LEN + NET_FRAME_MIN ||
+	    c->readable_left > NET_HDR_LEN + NET_FRAME_MAX)
+		return 0;
+	return (uint32_t)c->readable_left - NET_HDR_LEN;
+}
+
+/* Send the frame of @len bytes in net->chain. False when it was malformed. */
+static bool tx_frame(struct net *net, uint32_t len)
 {
 	static const size_t src_mac = NET_HDR_LEN + 6;
 	uint8_t guest[NET_HDR_LEN];
 	uint8_t head[NET_HDR_LEN + NET_FRAME_MIN];
 	struct vq_chain *c = &net->chain;
 	size_t nr_iov;
-	uint32_t len;
 
-	if (c->readable_left < NET_HDR_LEN + NET_FRAME_MIN ||
-	    c->readable_left > NET_HDR_LEN + NET_FRAME_MAX)
-		return 0;
-	len = (uint32_t)c->readable_left - NET_HDR_LEN;
 	if (vq_chain_pull(c, guest, sizeof(guest)) || !tx_header(net, guest, len, head) ||
 	    vq_chain_pull(c, head + NET_HDR_LEN, NET_FRAME_MIN))
-		return 0;
+		return false;
 	/* The copy is what is sent, so what was judged here cannot change on the way. */
 	if (net->has_mac && memcmp(head + src_mac, net->dev.config, 6) != 0)
 		metric_inc(&net->metrics.tx_spoofed_mac_count);
@@ -112,9 +116,9 @@ static uint32_t tx_frame(struct net *net)
 	net->tx_iov[0] = (struct iovec){ .iov_base = head, .iov_len = sizeof(head) };
 	if (vq_chain_iov(c, VQ_READABLE, len - NET_FRAME_MIN, net->tx_iov + 1, &nr_iov,
 			 VQ_SIZE_MAX) != (int64_t)len - NET_FRAME_MIN)
-		return 0;
+		return false;
 	tx_write(net, nr_iov + 1, len);
-	return len;
+	return true;
 }
 
 int net_tx_work(struct net *net)
@@ -132,6 +136,7 @@ int net_tx_work(struct net *net)
 		if (ret == 0 && !vq_enable_kick(vq)) {
 			if (nr == 0)
 				metric_inc(&net->metrics.no_tx_avail_buffer);
+			virtio_idle(&net->dev, NET_TX);
 			break;
 		}
 		if (ret < 0)
@@ -140,8 +145,13 @@ int net_tx_work(struct net *net)
 			ret = 1; /* arrived just now; again, and it counts as a look */
 			continue;
 		}
-		len = tx_frame(net);
-		if (len == 0)
+		len = tx_len(&net->chain);
+		if (len && !virtio_admit(&net->dev, NET_TX, len)) {
+			vq_unpop(vq, &net->chain);
+			ret = 0;
+			break;
+		}
+		if (!len || !tx_frame(net, len))
 			metric_inc(&net->metrics.tx_malformed_frames);
 		nr_bytes += len;
 		if (vq_complete(vq, net->chain.head, 0)) {

@@ -243,6 +243,13 @@ int vq_pop(struct vq *vq, struct vq_chain *c)
 	return 1;
 }
 
+void vq_unpop(struct vq *vq, const struct vq_chain *c)
+{
+	vq->in_flight[c->head / 64] &= ~(UINT64_C(1) << c->head % 64);
+	vq->nr_in_flight--;
+	vq->next_avail--;
+}
+
 int vq_complete(struct vq *vq, uint16_t head, uint32_t written)
 {
 	uint16_t slot = (uint16_t)(vq->next_used & (vq->ring.size - 1));

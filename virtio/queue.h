@@ -97,6 +97,12 @@ int vq_configure(struct vq *vq, const struct vq_ring *ring);
 int vq_pop(struct vq *vq, struct vq_chain *c);
 
 /*
+ * vq_unpop - put back the chain that the last vq_pop took, before anything was done with it. The next
+ * vq_pop takes it again and judges it anew, as the guest may change it meanwhile.
+ */
+void vq_unpop(struct vq *vq, const struct vq_chain *c);
+
+/*
  * vq_refuse - a device found a chain that breaks its own rules (no room for a header or status):
  * treat it as a broken ring. @why: a string that stays valid. Returns -EBADMSG.
  */

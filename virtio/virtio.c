@@ -42,18 +42,14 @@ static void kick(struct virtio_queue *queue)
 		;
 }
 
-/* A queue was kicked: by ioeventfd, by virtio_notify, or by ourselves because work was left. */
-static void kicked(void *ctx, uint32_t events)
+/* Let the device work on a queue: it was kicked, or its limits allow more. */
+static void run_queue(void *ctx)
 {
 	struct virtio_queue *queue = ctx;
 	struct virtio_dev *dev = queue->dev;
-	uint64_t count;
 	int ret;
 
-	(void)events;
-	if (read(queue->kick.fd, &count, sizeof(count)) != (ssize_t)sizeof(count))
-		return;
-	/* Kicks may arrive at any time, also after a reset or before DRIVER_OK. */
+	/* Kicks and timers may come at any time, also after a reset or before DRIVER_OK. */
 	if (!virtio_active(dev) || !queue->vq.ready)
 		return;
 	ret = dev->class->queue_work(dev, (unsigned int)(queue - dev->queue));
@@ -61,6 +57,20 @@ static void kicked(void *ctx, uint32_t events)
 		kick(queue);
 	else if (ret < 0)
 		virtio_queue_failed(dev, (unsigned int)(queue - dev->queue), ret);
+}
+
+/* A queue was kicked: by ioeventfd, by virtio_notify, or by ourselves because work was left. */
+static void kicked(void *ctx, uint32_t events)
+{
+	struct virtio_queue *queue = ctx;
+	uint64_t count;
+
+	(void)events;
+	if (read(queue->kick.fd, &count, sizeof(count)) != (ssize_t)sizeof(count))
+		return;
+	/* While the queue has to wait its timer looks after it. */
+	if (!throttle_refuses(&queue->throttle))
+		run_queue(queue);
 }
 
 int virtio_init(struct virtio_dev *dev, const struct virtio_class *class,
@@ -81,13 +91,18 @@ int virtio_init(struct virtio_dev *dev, const struct virtio_class *class,
 		queue->kick = (struct watch){
 			.fd = -1, .events = EPOLLIN, .fn = kicked, .ctx = queue, .lock = host->lock,
 		};
+		queue->throttle.timer.watch.fd = -1;
 	}
 	ret = irq_init(&dev->irq, host->gsi, e);
 	for (unsigned int q = 0; !ret && q < class->nr_queues; q++) {
-		struct watch *w = &dev->queue[q].kick;
+		struct virtio_queue *queue = &dev->queue[q];
+		struct watch *w = &queue->kick;
 
 		w->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		ret = w->fd < 0 ? err_set(e, errno, "eventfd") : loop_add(host->loop, w, e);
+		if (!ret)
+			ret = throttle_init(&queue->throttle, host->loop, host->lock, run_queue,
+					    queue, e);
 	}
 	if (ret) {
 		virtio_fini(dev);
@@ -99,6 +114,7 @@ int virtio_init(struct virtio_dev *dev, const struct virtio_class *class,
 void virtio_fini(struct virtio_dev *dev)
 {
 	for (unsigned int q = 0; q < dev->class->nr_queues; q++) {
+		throttle_fini(&dev->queue[q].throttle, dev->host.loop);
 		loop_del(dev->host.loop, &dev->queue[q].kick);
 		fd_close(&dev->queue[q].kick.fd);
 	}
@@ -135,6 +151,14 @@ int virtio_signal(struct virtio_dev *dev, unsigned int q)
 		interrupt(dev, VIRTIO_MMIO_INT_VRING);
 	}
 	return 0;
+}
+
+void virtio_set_limits(struct virtio_dev *dev, unsigned int q, const struct bucket_params *bytes,
+		       const struct bucket_params *ops)
+{
+	/* What waits goes on from the loop, not from inside a request of the API. */
+	if (throttle_set(&dev->queue[q].throttle, bytes, ops))
+		kick(&dev->queue[q]);
 }
 
 void virtio_config_changed(struct virtio_dev *dev)

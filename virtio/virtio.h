@@ -23,6 +23,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "virtio/queue.h"
+#include "virtio/throttle.h"
 
 /* blk: 1, net: 2; several queues per device come with a larger figure, not with other code */
 #define VIRTIO_QUEUES_MAX 2
@@ -86,9 +87,10 @@ struct virtio_agg {
 	metric_t sum_us;
 };
 
-/* A queue with its kick. */
+/* A queue with its kick and its limits. A reset of the device does not touch the limits. */
 struct virtio_queue {
 	struct vq vq;
+	struct throttle throttle;
 	struct vq_ring regs;	/* as the driver writes them, not yet judged */
 	struct watch kick;	/* fd: the eventfd, owned */
 	struct virtio_dev *dev;
@@ -174,6 +176,32 @@ void virtio_fail(struct virtio_dev *dev, const char *why);
 
 /* virtio_queue_failed - virtio_fail for a negative result of work on queue @q. */
 void virtio_queue_failed(struct virtio_dev *dev, unsigned int q, int ret);
+
+/*
+ * virtio_admit - may one more operation with @nr_bytes of data pass on queue @q? When false, put back
+ * what was taken (vq_unpop), leave the kicks disabled and return 0 from queue_work, which is called
+ * again when the time has come.
+ */
+static inline bool virtio_admit(struct virtio_dev *dev, unsigned int q, uint64_t nr_bytes)
+{
+	struct throttle *t = &dev->queue[q].throttle;
+
+	return !limiter_on(&t->limiter) || throttle_take(t, nr_bytes);
+}
+
+/* virtio_idle - queue @q has nothing more to do; from here on its limits save up nothing. */
+static inline void virtio_idle(struct virtio_dev *dev, unsigned int q)
+{
+	if (dev->queue[q].throttle.limiter.waiting)
+		limiter_idle(&dev->queue[q].throttle.limiter);
+}
+
+/*
+ * virtio_set_limits - new, full buckets for queue @q, in force at once; NULL leaves the one there is.
+ * Loop thread with the lock held.
+ */
+void virtio_set_limits(struct virtio_dev *dev, unsigned int q, const struct bucket_params *bytes,
+		       const struct bucket_params *ops);
 
 /* virtio_agg_add - one more operation that took @us microseconds. Loop thread. */
 void virtio_agg_add(struct virtio_agg *agg, uint64_t us);
