@@ -71,7 +71,7 @@ void net_destroy(struct net *net);
 struct virtio_dev *net_virtio(struct net *net);
 
 /* net_metrics - any thread. */
-const struct net_metrics *net_metrics(const struct net *net);
+struct net_metrics *net_metrics(struct net *net);
 
 /*
  * tap_open - attach to an existing, persistent tap: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, 12-byte
