@@ -14,6 +14,7 @@ import subprocess
 import termios
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -214,18 +215,22 @@ class Mote:
                 assert time.monotonic() < end, "no API socket"
                 time.sleep(0.005)
 
-    def wait_text(self, text: str, timeout_s: float = BOOT_TIMEOUT_S) -> str:
-        """Wait until the console showed `text`; return everything it showed."""
+    def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = BOOT_TIMEOUT_S) -> None:
+        """Wait until the console's output fulfils a condition."""
         end = time.monotonic() + timeout_s
         with self._changed:
-            while text not in self.text:
+            while not condition():
                 if self.process.poll() is not None:
                     # What is still in the pipe comes in a moment.
                     self._changed.wait(0.5)
-                    assert text in self.text, f"mote ended with {self.process.returncode} before {text!r}: {self.said()}"
-                    break
-                assert time.monotonic() < end, f"no {text!r} in {timeout_s} s: {self.said()}"
+                    assert condition(), f"mote ended with {self.process.returncode} before {what}: {self.said()}"
+                    return
+                assert time.monotonic() < end, f"no {what} in {timeout_s} s: {self.said()}"
                 self._changed.wait(0.2)
+
+    def wait_text(self, text: str, timeout_s: float = BOOT_TIMEOUT_S) -> str:
+        """Wait until the console showed `text`; return everything it showed."""
+        self.wait_for(lambda: text in self.text, repr(text), timeout_s)
         return self.text
 
     def said(self) -> str:

@@ -12,6 +12,7 @@ from mote_process import BOOT_TIMEOUT_S, Mote
 
 Start = Callable[..., Mote]
 Guests = Callable[[str], Guest]
+PROMPT = "guest:/# "
 
 
 @pytest.mark.linux_guest(seconds=35)
@@ -22,13 +23,15 @@ def test_shell_on_a_terminal(mote: Start, guest: Guests) -> None:
     vm.api.machine(1, 256)
     vm.api.boot_source(debian.vmlinux, CONSOLE, debian.initrd)
     vm.api.start()
-    vm.wait_text("guest:/# ")
+    vm.wait_text(PROMPT)
     assert not vm.terminal_is_restored()  # raw
     vm.type("echo $((6 * 7))-typed\n")
     vm.wait_text("42-typed\n")
     vm.type("sleep 1000\n")
     vm.wait_text("sleep 1000\n")
+    prompts = vm.text.count(PROMPT)
     vm.type("\x03")
+    vm.wait_for(lambda: vm.text.count(PROMPT) > prompts, "a prompt after Ctrl-C")
     vm.type("echo after $((1 + 1))\n")
     vm.wait_text("after 2\n")
     # A line longer than the UART's FIFO must come through whole.
