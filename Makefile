@@ -96,6 +96,8 @@ unit-asan: $(B)/asan/unit
 # Fuzz targets: with clang's libFuzzer for `make fuzz`, and with a plain driver that replays the corpus for `make test`.
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 60
+# jansson is what the JSON reader is compared with; names that both have must not reach the library.
+FUZZ_LIBS := -lpthread -Wl,--as-needed -ljansson -Wl,--version-script=tests/fuzz/jansson.map
 
 .PHONY: fuzz
 fuzz: $(FUZZERS:%=$(B)/fuzz/%)
@@ -110,12 +112,12 @@ $(B)/fuzz/obj/%.o: %.c Makefile
 
 $(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/%.o $(C_LIB:%.c=$(B)/fuzz/obj/%.o)
 	$(call SAY,LINK ,$@)
-	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ -lpthread
+	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(FUZZ_LIBS)
 
 # Replay: the same objects as the unit tests under ASan and UBSan, so that a corpus costs a link.
 $(B)/asan/replay_%: $(B)/asan/tests/fuzz/fuzz_%.o $(B)/asan/tests/fuzz/replay.o $(C_LIB:%.c=$(B)/asan/%.o)
 	$(call SAY,LINK ,$@)
-	$(Q)$(CC) $(ASAN) -o $@ $^ -lpthread
+	$(Q)$(CC) $(ASAN) -o $@ $^ $(FUZZ_LIBS)
 
 .PHONY: fuzz-replay
 fuzz-replay: $(FUZZERS:fuzz_%=$(B)/asan/replay_%)
@@ -123,12 +125,17 @@ fuzz-replay: $(FUZZERS:fuzz_%=$(B)/asan/replay_%)
 	@for f in $(FUZZERS:fuzz_%=%); do $(B)/asan/replay_$$f tests/fuzz/corpus/fuzz_$$f $(B)/results/fuzz-$$f.xml || bad=1; done; \
 	test -z "$$bad"
 
+# Clients written by others that the integration tests drive mote with.
+.PHONY: clients
+clients:
+	@tests/clients/build
+
 # Everything, also after a failure; the summary at the end counts, and fails when one test failed or none ran.
 .PHONY: test
 test:
 	resources/install-deps build test nested
 	@rm -rf $(B)/results; mkdir -p $(B)/results
-	@for t in all unit unit-asan fuzz-replay; do $(MAKE) --no-print-directory $$t || bad=1; done; \
+	@for t in all unit unit-asan fuzz-replay clients; do $(MAKE) --no-print-directory $$t || bad=1; done; \
 	tests/testbed/run-suite || bad=1; tests/testbed/summary $(B)/results || bad=1; test -z "$$bad"
 
 .PHONY: run
