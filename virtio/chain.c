@@ -13,7 +13,8 @@
  * Take the next piece at a cursor: at most @len bytes, not beyond the segment. The caller knows
  * that at least one byte is left. Returns the length; *at gets the address.
  */
-static uint32_t cursor_take(const struct vq_chain *c, struct vq_cursor *cur, uint64_t len, gpa_t *at)
+static uint32_t cursor_take(const struct vq_chain *c, struct vq_cursor *cur, uint64_t len,
+			    gpa_t *at)
 {
 	const struct vq_seg *seg = &c->seg[cur->seg];
 	uint32_t n = seg->len - cur->offset;

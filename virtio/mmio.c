@@ -107,7 +107,7 @@ static int queue_ready_write(struct virtio_dev *dev, uint32_t v)
 
 	if (!q || v > 1)
 		return -EINVAL;
-	/* Drivers clear it again when they let go of a device that they have reset: nothing to do. */
+	/* Drivers clear it again when they let go of a device that they have reset. */
 	if (v == q->vq.ready)
 		return 0;
 	/* A ring may not come, go or move under a running device. */
@@ -137,7 +137,7 @@ static int ring_addr_write(struct virtio_dev *dev, size_t field, bool high, uint
 	struct virtio_queue *q = selected(dev);
 	gpa_t *a;
 
-	/* The checked copy in vq.ring is what is used, so this is not an escape, but it is a lie. */
+	/* What is used is the checked copy in vq.ring; this keeps what we show true. */
 	if (!q || q->vq.ready)
 		return -EINVAL;
 	a = (gpa_t *)(void *)((char *)&q->regs + field);
@@ -208,8 +208,9 @@ static uint32_t generation_read(struct virtio_dev *dev)
 
 /*
  * Table 4.1. What is not here reads as all ones, which for SHMLen also says "no such region"
- * (4.2.2.1), and takes no writes.
+ * (4.2.2.1), and takes no writes. clang-format would break single rows.
  */
+/* clang-format off */
 static const struct reg regs[] = {
 	{ .offset = VIRTIO_MMIO_MAGIC_VALUE, .read = magic_read },
 	{ .offset = VIRTIO_MMIO_VERSION, .read = version_read },
@@ -235,6 +236,7 @@ static const struct reg regs[] = {
 	{ .offset = VIRTIO_MMIO_QUEUE_USED_HIGH, QUEUE_SETUP, .write = used_high_write },
 	{ .offset = VIRTIO_MMIO_CONFIG_GENERATION, .read = generation_read },
 };
+/* clang-format on */
 
 /* The row of a register, or NULL; a wrong width or alignment hits no row. */
 static const struct reg *reg_find(uint64_t offset, size_t len)

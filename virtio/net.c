@@ -152,7 +152,10 @@ int net_create(struct net **out, const struct net_params *params, const struct v
 		le16_put(net->dev.config + offsetof(struct virtio_net_config, mtu), params->mtu);
 	/* Asleep until the guest offers buffers. */
 	net->tap = (struct watch){
-		.fd = params->fd, .fn = tap_event, .ctx = net, .lock = host->lock,
+		.fd = params->fd,
+		.fn = tap_event,
+		.ctx = net,
+		.lock = host->lock,
 	};
 	ret = loop_add(host->loop, &net->tap, e);
 	if (ret) {

@@ -26,14 +26,14 @@ struct net_metrics {
 	metric_t rx_tap_event_count;
 	metric_t rx_bytes_count;
 	metric_t rx_packets_count;
-	metric_t rx_fails;	/* frames dropped: runt, or larger than the buffers of the guest */
-	metric_t rx_count;	/* successful reads of the tap */
+	metric_t rx_fails; /* frames dropped: runt, or larger than the buffers of the guest */
+	metric_t rx_count; /* successful reads of the tap */
 	metric_t tap_read_fails;
 	metric_t tap_write_fails;
 	metric_t tx_bytes_count;
 	metric_t tx_malformed_frames; /* runt, oversize, or a header that does not fit the frame */
 	metric_t tx_fails;
-	metric_t tx_count;	/* successful writes to the tap */
+	metric_t tx_count; /* successful writes to the tap */
 	metric_t tx_packets_count;
 	metric_t tx_queue_event_count;
 	metric_t tx_rate_limiter_event_count;
@@ -49,17 +49,18 @@ enum net_backend {
 };
 
 struct net_params {
-	const char *id;	       /* interface id, for log lines */
-	int fd;		       /* non-blocking; not owned, open until net_destroy */
+	const char *id; /* interface id, for log lines */
+	int fd;		/* non-blocking; not owned, open until net_destroy */
 	enum net_backend backend;
 	bool has_mac;
 	uint8_t mac[6];
 	bool has_mtu;
-	uint16_t mtu;	       /* 68..65535 */
+	uint16_t mtu; /* 68..65535 */
 };
 
 /*
- * net_create - an interface. On success *out is owned by the caller. Errors: ENOMEM, errno of eventfd or epoll_ctl.
+ * net_create - an interface. On success *out is owned by the caller. Errors: ENOMEM, errno of
+ * eventfd or epoll_ctl.
  */
 int net_create(struct net **out, const struct net_params *params, const struct virtio_host *host,
 	       struct err *e);
@@ -75,9 +76,9 @@ struct net_metrics *net_metrics(struct net *net);
 
 /*
  * tap_open - attach to an existing, persistent tap: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, 12-byte
- * header, non-blocking, close-on-exec. Returns the fd, owned by the caller, or -errno with a sentence
- * that names the interface and what to do: ENODEV (does not exist), EINVAL (several queues, or not
- * a tap, or a bad name), EPERM, EBUSY.
+ * header, non-blocking, close-on-exec. Returns the fd, owned by the caller, or -errno with a
+ * sentence that names the interface and what to do: ENODEV (does not exist), EINVAL (several
+ * queues, or not a tap, or a bad name), EPERM, EBUSY.
  */
 int tap_open(const char *name, struct err *e);
 

@@ -14,8 +14,8 @@
 #define NET_TX 1 /* transmitq1 */
 
 #define NET_HDR_LEN   ((uint32_t)sizeof(struct virtio_net_hdr_v1))
-#define NET_FRAME_MIN 14u		     /* an Ethernet header */
-#define NET_FRAME_MAX (65535u + 14u + 4u)    /* a full IP packet, Ethernet header, VLAN tag */
+#define NET_FRAME_MIN 14u		  /* an Ethernet header */
+#define NET_FRAME_MAX (65535u + 14u + 4u) /* a full IP packet, Ethernet header, VLAN tag */
 #define NET_RX_MAX    (NET_HDR_LEN + NET_FRAME_MAX)
 
 /* Work per event and direction, for the reason of BLK_BYTES_PER_EVENT. */

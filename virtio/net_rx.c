@@ -163,23 +163,19 @@ static int rx_pass(struct net *net)
  * Read one frame into the first buffers and hold it, unless it cannot be passed on. Returns its
  * length with header, or -errno.
  */
-static ssize_t rx_read(struct net *net, bool mergeable)
+static ssize_t rx_read(struct net *net)
 {
-	uint32_t room = mergeable ? net->rx_len : net->rx_buf[0].len;
-	uint32_t nr_iov = mergeable ? net->nr_rx_iov : net->rx_buf[0].nr_iov;
-	struct iovec *end = &net->rx_iov[nr_iov];
-	struct iovec saved = *end;
 	uint8_t spill;
 	ssize_t n;
 
-	*end = (struct iovec){ .iov_base = &spill, .iov_len = 1 };
-	n = readv(net->tap.fd, net->rx_iov, (int)nr_iov + 1);
-	*end = saved;
+	/* The kernel cuts what does not fit and does not say so: one byte more tells. */
+	net->rx_iov[net->nr_rx_iov] = (struct iovec){ .iov_base = &spill, .iov_len = 1 };
+	n = readv(net->tap.fd, net->rx_iov, (int)net->nr_rx_iov + 1);
 	if (n < 0)
 		return -errno;
 	metric_inc(&net->metrics.rx_count);
-	/* Longer than its room: the byte that did not fit went elsewhere. The buffers are kept. */
-	if ((size_t)n < NET_HDR_LEN + NET_FRAME_MIN || (size_t)n > room)
+	/* The buffers of a frame that is dropped are kept for the next. */
+	if ((size_t)n < NET_HDR_LEN + NET_FRAME_MIN || (size_t)n > net->rx_len)
 		metric_inc(&net->metrics.rx_fails);
 	else
 		net->held = (uint32_t)n;
@@ -207,7 +203,7 @@ static int rx_run(struct net *net)
 			return 0;
 		}
 		if (!n)
-			n = rx_read(net, mergeable);
+			n = rx_read(net);
 		if (n < 0) {
 			if (n != -EAGAIN && n != -EINTR)
 				metric_inc(&net->metrics.tap_read_fails);

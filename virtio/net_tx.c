@@ -50,8 +50,7 @@ static bool tx_header(const struct net *net, const uint8_t *guest, uint32_t len,
 	memset(out, 0, NET_HDR_LEN);
 	if (csum) {
 		/* The checksum is two bytes; 32-bit sums of 16-bit fields cannot wrap. */
-		if (!virtio_has(&net->dev, VIRTIO_NET_F_CSUM) ||
-		    csum_start + csum_offset + 2 > len)
+		if (!virtio_has(&net->dev, VIRTIO_NET_F_CSUM) || csum_start + csum_offset + 2 > len)
 			return false;
 		out[HDR(flags)] = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 		le16_put(out + HDR(csum_start), (uint16_t)csum_start);
@@ -59,7 +58,8 @@ static bool tx_header(const struct net *net, const uint8_t *guest, uint32_t len,
 	}
 	if (gso_type == VIRTIO_NET_HDR_GSO_NONE)
 		return true;
-	if (!csum || !gso_allowed(net, gso_type) || gso_size == 0 || gso_size > len || hdr_len > len)
+	if (!csum || !gso_allowed(net, gso_type) || gso_size == 0 || gso_size > len ||
+	    hdr_len > len)
 		return false;
 	out[HDR(gso_type)] = gso_type;
 	le16_put(out + HDR(gso_size), (uint16_t)gso_size);

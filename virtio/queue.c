@@ -14,9 +14,9 @@
 #include "base/byteorder.h"
 
 /* Bytes of the three parts, event index fields included (2.7, table of alignment and size). */
-#define DESC_BYTES	    16u
-#define AVAIL_BYTES(size)   (6u + 2u * (size))
-#define USED_BYTES(size)    (6u + 8u * (size))
+#define DESC_BYTES	  16u
+#define AVAIL_BYTES(size) (6u + 2u * (size))
+#define USED_BYTES(size)  (6u + 8u * (size))
 
 /* Offsets inside the parts (2.7.6, 2.7.8). */
 #define AVAIL_IDX	    2u
@@ -37,9 +37,9 @@ struct desc {
 /* Where a walk along a chain stands: in the queue's own table or in an indirect one. */
 struct walk {
 	gpa_t table;
-	uint32_t nr;	   /* entries of this table */
-	uint32_t nr_max;   /* longest chain that ends in this table */
-	uint32_t nr_seen;  /* descriptors so far, over both tables */
+	uint32_t nr;	  /* entries of this table */
+	uint32_t nr_max;  /* longest chain that ends in this table */
+	uint32_t nr_seen; /* descriptors so far, over both tables */
 	bool indirect;
 	uint64_t nr_bytes; /* sum over the chain */
 };
@@ -221,7 +221,7 @@ int vq_pop(struct vq *vq, struct vq_chain *c)
 		return vq_refuse(vq, "avail ring is not in RAM");
 	if (head >= vq->ring.size)
 		return vq_refuse(vq, "chain head outside the table");
-	/* A head that is out twice would be completed twice: use after completion in a driver or in us. */
+	/* Out twice would be completed twice: use after completion, in the driver or in us. */
 	if (vq->in_flight[head / 64] & UINT64_C(1) << head % 64)
 		return vq_refuse(vq, "chain head is already in flight");
 
@@ -320,7 +320,7 @@ bool vq_enable_kick(struct vq *vq)
 	else
 		mem_store16(vq->mem, vq->ring.used, 0);
 
-	/* The driver stores its index, then looks whether we want a kick; we do it the other way. */
+	/* The driver stores its index and then looks at what we asked; we do it the other way. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (mem_load16(vq->mem, gpa_add(vq->ring.avail, AVAIL_IDX), &idx))
 		return false;

@@ -24,10 +24,10 @@
 
 /* Where a ring lies; filled register by register, judged as a whole by vq_configure. */
 struct vq_ring {
-	uint32_t size; /* entries, a power of two, 1..VQ_SIZE_MAX */
-	gpa_t desc;    /* 16-byte aligned */
-	gpa_t avail;   /* 2-byte aligned */
-	gpa_t used;    /* 4-byte aligned */
+	uint32_t size;	/* entries, a power of two, 1..VQ_SIZE_MAX */
+	gpa_t desc;	/* 16-byte aligned */
+	gpa_t avail;	/* 2-byte aligned */
+	gpa_t used;	/* 4-byte aligned */
 	bool indirect;	/* INDIRECT_DESC negotiated */
 	bool event_idx; /* EVENT_IDX negotiated */
 };
@@ -35,16 +35,16 @@ struct vq_ring {
 /* One virtqueue. Embedded in its device; the fields belong to queue.c. */
 struct vq {
 	struct mem *mem;
-	struct vq_ring ring;	/* as judged by vq_configure */
+	struct vq_ring ring; /* as judged by vq_configure */
 	bool ready;
-	uint16_t next_avail;	/* next avail entry to take */
-	uint16_t seen_avail;	/* avail index as last read and judged */
-	uint16_t next_used;	/* next used entry to write */
-	uint16_t published_used; /* used index as the guest sees it */
-	uint16_t signalled_used; /* used index at the last vq_should_notify */
-	uint16_t nr_in_flight;	/* popped and not completed */
+	uint16_t next_avail;		      /* next avail entry to take */
+	uint16_t seen_avail;		      /* avail index as last read and judged */
+	uint16_t next_used;		      /* next used entry to write */
+	uint16_t published_used;	      /* used index as the guest sees it */
+	uint16_t signalled_used;	      /* used index at the last vq_should_notify */
+	uint16_t nr_in_flight;		      /* popped and not completed */
 	uint64_t in_flight[VQ_SIZE_MAX / 64]; /* by head: a head may be out only once */
-	const char *fault;	/* which rule the guest broke; NULL while it behaves */
+	const char *fault; /* which rule the guest broke; NULL while it behaves */
 };
 
 /* A piece of guest RAM; checked with mem_valid when the chain was popped. */
@@ -90,15 +90,15 @@ int vq_configure(struct vq *vq, const struct vq_ring *ring);
 
 /*
  * vq_pop - take the next available chain (2.7.14).
- * 1: @c holds a validated copy; complete it exactly once, now or later. 0: nothing available (or the queue
- * is not ready). -EBADMSG: the guest broke a rule, vq->fault says which; the queue stays
+ * 1: @c holds a validated copy; complete it exactly once, now or later. 0: nothing available (or
+ * the queue is not ready). -EBADMSG: the guest broke a rule, vq->fault says which; the queue stays
  * refused until vq_reset, and the device must answer with DEVICE_NEEDS_RESET (virtio_fail).
  */
 int vq_pop(struct vq *vq, struct vq_chain *c);
 
 /*
- * vq_unpop - put back the chain that the last vq_pop took, before anything was done with it. The next
- * vq_pop takes it again and judges it anew, as the guest may change it meanwhile.
+ * vq_unpop - put back the chain that the last vq_pop took, before anything was done with it. The
+ * next vq_pop takes it again and judges it anew, as the guest may change it meanwhile.
  */
 void vq_unpop(struct vq *vq, const struct vq_chain *c);
 
@@ -138,7 +138,9 @@ bool vq_enable_kick(struct vq *vq);
  */
 int vq_chain_pull(struct vq_chain *c, void *buf, size_t len);
 
-/* vq_chain_push - copy exactly @len bytes to the write cursor and advance it. 0, -ENOSPC, -EFAULT. */
+/*
+ * vq_chain_push - copy exactly @len bytes to the write cursor and advance it. 0, -ENOSPC, -EFAULT.
+ */
 int vq_chain_push(struct vq_chain *c, const void *buf, size_t len);
 
 /* vq_chain_skip_writable - advance the write cursor over @len bytes. 0 or -ENOSPC. */
@@ -149,8 +151,9 @@ enum vq_side { VQ_READABLE, VQ_WRITABLE };
 
 /*
  * vq_chain_iov - describe up to @len bytes from a cursor for preadv/pwritev, and advance it.
- * @iov: room for @max entries, filled from 0; *nr gets the number used (at most the number of segments).
- * Returns the bytes described: fewer than @len when the side ends or @iov is full; or -EFAULT.
+ * @iov: room for @max entries, filled from 0; *nr gets the number used (at most the number of
+ * segments). Returns the bytes described: fewer than @len when the side ends or @iov is full; or
+ * -EFAULT.
  */
 int64_t vq_chain_iov(struct vq_chain *c, enum vq_side side, uint64_t len, struct iovec *iov,
 		     size_t *nr, size_t max);

@@ -37,8 +37,9 @@ static int tap_refused(const char *name, int errnum, struct err *e)
 	default:
 		why = "it cannot be attached";
 	}
-	return err_set(e, errnum, "Open tap device failed: Invalid TUN/TAP Backend provided by %s; %s",
-		       name, why);
+	return err_set(e, errnum,
+		       "Open tap device failed: Invalid TUN/TAP Backend provided by %s; %s", name,
+		       why);
 }
 
 static int tap_attach(int fd, const char *name, struct err *e)
@@ -59,7 +60,8 @@ static int tap_attach(int fd, const char *name, struct err *e)
 	if (!(ifr.ifr_flags & IFF_PERSIST))
 		return err_set(e, ENODEV,
 			       "Open tap device failed: Invalid TUN/TAP Backend provided by %s; "
-			       "make it with `ip tuntap add %s mode tap`", name, name);
+			       "make it with `ip tuntap add %s mode tap`",
+			       name, name);
 	if (ioctl(fd, TUNSETVNETHDRSZ, &header) < 0)
 		return err_set(e, errno, "Open tap device failed: header size of %s", name);
 	return 0;
@@ -70,13 +72,14 @@ int tap_open(const char *name, struct err *e)
 	size_t len = strlen(name);
 	int fd, ret;
 
-	/* An empty name would make the kernel choose one, and a long one would name another tap. */
+	/* An empty name would make the kernel choose one, a long one would name another tap. */
 	if (len == 0 || len >= IFNAMSIZ)
-		return err_set(e, EINVAL, "Open tap device failed: the name \"%s\" must have 1 to %d characters",
-			       name, IFNAMSIZ - 1);
+		return err_set(e, EINVAL,
+			       "Open tap device failed: \"%s\" must have 1 to %d characters", name,
+			       IFNAMSIZ - 1);
 	/* "%d" in a name makes the kernel choose a number. */
-	if (strchr(name, '%') || strchr(name, '/'))
-		return err_set(e, EINVAL, "Open tap device failed: \"%s\" is not the name of an interface",
+	if (strchr(name, '%'))
+		return err_set(e, EINVAL, "Open tap device failed: \"%s\" names no interface",
 			       name);
 	fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)

@@ -22,7 +22,7 @@
 #define BIT(n) (UINT64_C(1) << (n))
 
 /* Offered by every device; the queue code implements them. */
-#define RING_FEATURES \
+#define RING_FEATURES                                                                              \
 	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX))
 
 /* Steps of the driver in their order (3.1.1); each needs all bits before it. */
@@ -89,7 +89,11 @@ int virtio_init(struct virtio_dev *dev, const struct virtio_class *class,
 		vq_init(&queue->vq, host->mem);
 		queue->dev = dev;
 		queue->kick = (struct watch){
-			.fd = -1, .events = EPOLLIN, .fn = kicked, .ctx = queue, .lock = host->lock,
+			.fd = -1,
+			.events = EPOLLIN,
+			.fn = kicked,
+			.ctx = queue,
+			.lock = host->lock,
 		};
 		queue->throttle.timer.watch.fd = -1;
 	}
@@ -132,7 +136,7 @@ bool virtio_has(const struct virtio_dev *dev, unsigned int bit)
 	return dev->status & VIRTIO_CONFIG_S_FEATURES_OK && dev->driver_features & BIT(bit);
 }
 
-/* The status bit first: the guest's handler looks at it when the edge arrives (4.2.2, InterruptStatus). */
+/* The status bit first: the guest's handler looks at it when the edge arrives (4.2.2). */
 static void interrupt(struct virtio_dev *dev, uint32_t bit)
 {
 	__atomic_fetch_or(&dev->interrupt_status, bit, __ATOMIC_SEQ_CST);

@@ -3,7 +3,8 @@
  * virtio.h - a virtio device: its constants, its state, and what all devices have in common.
  *
  * A device (blk, net) is a static const struct virtio_class plus a struct that embeds a struct
- * virtio_dev. A transport (mmio) turns register accesses into the calls of the second half of this file.
+ * virtio_dev. A transport (mmio) turns register accesses into the calls of the second half of this
+ * file.
  *
  * Threads: register accesses come on vCPU threads, everything else on the loop thread. Both hold
  * the device's lock (bus_range.lock, watch.lock), so there are no locks here. Only the loop thread
@@ -38,20 +39,23 @@ struct virtio_need {
 	uint8_t needs;
 };
 
-/* What kind of device it is: constants and a few callbacks. All callbacks run with the lock held. */
+/*
+ * What kind of device it is: constants and a few callbacks. All callbacks run with the lock held.
+ */
 struct virtio_class {
-	const char *name;		/* "virtio-blk", for log lines */
-	uint32_t device_id;		/* VIRTIO_ID_* */
-	uint16_t nr_queues;		/* 1..VIRTIO_QUEUES_MAX */
-	uint16_t config_len;		/* bytes of config space in use, at most VIRTIO_CONFIG_MAX */
+	const char *name;		 /* "virtio-blk", for log lines */
+	uint32_t device_id;		 /* VIRTIO_ID_* */
+	uint16_t nr_queues;		 /* 1..VIRTIO_QUEUES_MAX */
+	uint16_t config_len;		 /* bytes in use of VIRTIO_CONFIG_MAX */
 	const struct virtio_need *needs; /* ends with a row of two zeroes; NULL: none */
 
-	/* vCPU thread, DRIVER_OK was just written: note what was negotiated; do no I/O. NULL allowed.
-	 * A negative return makes the device need a reset.
+	/*
+	 * vCPU thread, DRIVER_OK was just written: note what was negotiated; do no I/O. NULL
+	 * allowed. A negative return makes the device need a reset.
 	 */
 	int (*activate)(struct virtio_dev *dev);
 
-	/* vCPU thread (or teardown): forget everything in flight; queues are reset by the caller. */
+	/* vCPU thread: forget everything in flight; queues are reset by the caller. */
 	void (*reset)(struct virtio_dev *dev);
 
 	/*
@@ -74,10 +78,10 @@ struct virtio_host {
 /* Counters that every device has; named as in the metrics output where it has them. */
 struct virtio_metrics {
 	metric_t activate_fails;
-	metric_t cfg_fails;	  /* refused config space and register accesses */
-	metric_t event_fails;	  /* times the device needed a reset: the guest broke a rule, or the host failed */
-	metric_t irq_triggers;	  /* interrupts raised for used buffers */
-	metric_t config_updates;  /* interrupts raised for configuration changes */
+	metric_t cfg_fails;	 /* refused config space and register accesses */
+	metric_t event_fails;	 /* times the device needed a reset, whoever's fault it was */
+	metric_t irq_triggers;	 /* interrupts raised for used buffers */
+	metric_t config_updates; /* interrupts raised for configuration changes */
 };
 
 /* Latency of one kind of operation: metrics output {min_us, max_us, sum_us}. Loop thread writes. */
@@ -91,8 +95,8 @@ struct virtio_agg {
 struct virtio_queue {
 	struct vq vq;
 	struct throttle throttle;
-	struct vq_ring regs;	/* as the driver writes them, not yet judged */
-	struct watch kick;	/* fd: the eventfd, owned */
+	struct vq_ring regs; /* as the driver writes them, not yet judged */
+	struct watch kick;   /* fd: the eventfd, owned */
 	struct virtio_dev *dev;
 };
 
@@ -120,7 +124,8 @@ struct virtio_dev {
 };
 
 /*
- * virtio_init - common part of a device's create: open the interrupt and the kicks, watch the kicks.
+ * virtio_init - common part of a device's create: open the interrupt and the kicks, watch the
+ * kicks.
  * @name: for log lines ("drive rootfs"), copied. @features: device features; the ring features and
  * VERSION_1 are added here. Loop thread, build time. On failure nothing stays open.
  */
@@ -136,7 +141,9 @@ static inline unsigned int virtio_nr_queues(const struct virtio_dev *dev)
 	return dev->class->nr_queues;
 }
 
-/* virtio_kick_fd - eventfd of queue @q, for KVM_IOEVENTFD at QueueNotify (datamatch @q, 4 bytes). */
+/*
+ * virtio_kick_fd - eventfd of queue @q, for KVM_IOEVENTFD at QueueNotify (datamatch @q, 4 bytes).
+ */
 static inline int virtio_kick_fd(const struct virtio_dev *dev, unsigned int q)
 {
 	return dev->queue[q].kick.fd;
@@ -178,9 +185,9 @@ void virtio_fail(struct virtio_dev *dev, const char *why);
 void virtio_queue_failed(struct virtio_dev *dev, unsigned int q, int ret);
 
 /*
- * virtio_admit - may one more operation with @nr_bytes of data pass on queue @q? When false, put back
- * what was taken (vq_unpop), leave the kicks disabled and return 0 from queue_work, which is called
- * again when the time has come.
+ * virtio_admit - may one more operation with @nr_bytes of data pass on queue @q? When false, put
+ * back what was taken (vq_unpop), leave the kicks disabled and return 0 from queue_work, which is
+ * called again when the time has come.
  */
 static inline bool virtio_admit(struct virtio_dev *dev, unsigned int q, uint64_t nr_bytes)
 {
@@ -197,8 +204,8 @@ static inline void virtio_idle(struct virtio_dev *dev, unsigned int q)
 }
 
 /*
- * virtio_set_limits - new, full buckets for queue @q, in force at once; NULL leaves the one there is.
- * Loop thread with the lock held.
+ * virtio_set_limits - new, full buckets for queue @q, in force at once; NULL leaves the one there
+ * is. Loop thread with the lock held.
  */
 void virtio_set_limits(struct virtio_dev *dev, unsigned int q, const struct bucket_params *bytes,
 		       const struct bucket_params *ops);
@@ -211,18 +218,24 @@ uint64_t virtio_now_us(void);
 
 /* ---- for transports (vCPU thread, lock held) ---- */
 
-/* virtio_reset - as after creation (2.4.1): queues stopped, nothing accepted, no interrupt pending. */
+/*
+ * virtio_reset - as after creation (2.4.1): queues stopped, nothing accepted, no interrupt
+ * pending.
+ */
 void virtio_reset(struct virtio_dev *dev);
 
 /*
- * virtio_write_status - the driver writes the status field (2.1, 3.1.1). 0 resets. Otherwise exactly
- * one bit may be added, in the order ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK; FAILED at any time.
- * Clearing bits, or any other step, is refused with -EINVAL and changes nothing. FEATURES_OK stays
- * clear (and the call succeeds) when the accepted features are not acceptable (2.2.2).
+ * virtio_write_status - the driver writes the status field (2.1, 3.1.1). 0 resets. Otherwise
+ * exactly one bit may be added, in the order ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK; FAILED
+ * at any time. Clearing bits, or any other step, is refused with -EINVAL and changes nothing.
+ * FEATURES_OK stays clear (and the call succeeds) when the accepted features are not acceptable
+ * (2.2.2).
  */
 int virtio_write_status(struct virtio_dev *dev, uint32_t value);
 
-/* virtio_write_features - accept features 32*sel..32*sel+31. Only between DRIVER and FEATURES_OK. */
+/*
+ * virtio_write_features - accept features 32*sel..32*sel+31. Only between DRIVER and FEATURES_OK.
+ */
 int virtio_write_features(struct virtio_dev *dev, uint32_t sel, uint32_t value);
 
 /*
