@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fuzz_virtio_mmio.c - bytes become register accesses, guest memory, kicks and frames, against a disk on a
- * small memory file and an interface on a socket pair.
+ * fuzz_virtio_mmio.c - bytes become register accesses, guest memory, kicks and frames, against a
+ * disk on a small memory file and an interface on a socket pair.
  *
- * The input is a program; some steps do what a good driver does, so that the others meet devices that
- * run. Verdicts beside the sanitizers: handlers come to an end, the file keeps its size.
+ * The input is a program; some steps do what a good driver does, so that the others meet devices
+ * that run. Verdicts beside the sanitizers: handlers come to an end, the file keeps its size.
  */
 #include <linux/virtio_net.h>
 #include <stddef.h>
@@ -96,13 +96,16 @@ static void put_desc(struct rig *r, unsigned int q, struct input *in)
 	static const uint64_t place[] = { RIG_SMALL, RIG_DATA, RIG_INDIRECT, RIG_RING(0) };
 	uint8_t i = (uint8_t)take(in, 1), how = (uint8_t)take(in, 1);
 	uint64_t addr = how & 0x80 ? take(in, 8) : place[how & 3] + take(in, 1);
-	uint32_t len = (uint32_t)(how & 0x40 ? take(in, 4) : how & 4 ? take(in, 1) * 256 : take(in, 1));
+	uint32_t len = (uint32_t)(how & 0x40 ? take(in, 4) :
+				  how & 4    ? take(in, 1) * 256 :
+					       take(in, 1));
 	uint16_t next = (uint16_t)(how & 0x20 ? take(in, 2) : i + 1u);
 
 	if (how & 8)
 		rig_desc_at(r, RIG_INDIRECT, i, addr, len, (how >> 4) & 3, next);
 	else
-		rig_desc(r, q, i, addr, len, (uint16_t)((how >> 4 & 3) | (how & 0x10 ? 0 : take(in, 1))), next);
+		rig_desc(r, q, i, addr, len,
+			 (uint16_t)((how >> 4 & 3) | (how & 0x10 ? 0 : take(in, 1))), next);
 }
 
 static void poke(struct rig *r, struct input *in)
@@ -166,7 +169,8 @@ static void step(struct input *in)
 		break;
 	case 6: /* a good driver */
 		v = take(in, 1);
-		rig_boot(r, v & 1 ? UINT64_MAX : take(in, 8) | 1ULL << VIRTIO_F_VERSION_1, 1u << (v >> 1) % 9);
+		rig_boot(r, v & 1 ? UINT64_MAX : take(in, 8) | 1ULL << VIRTIO_F_VERSION_1,
+			 1u << (v >> 1) % 9);
 		break;
 	case 7:
 	case 8:
@@ -184,7 +188,8 @@ static void step(struct input *in)
 		break;
 	case 12: /* a disk request, complete but for its details */
 		rig_desc(r, 0, 0, RIG_SMALL, 16, NEXT, 1);
-		rig_desc(r, 0, 1, RIG_DATA, (uint32_t)take(in, 2), (uint16_t)(NEXT | (q ? WRITE : 0)), 2);
+		rig_desc(r, 0, 1, RIG_DATA, (uint32_t)take(in, 2),
+			 (uint16_t)(NEXT | (q ? WRITE : 0)), 2);
 		rig_desc(r, 0, 2, RIG_SMALL + 32, 1, WRITE, 0);
 		rig_put16(r, RIG_SMALL, (uint16_t)take(in, 1));
 		rig_put16(r, RIG_SMALL + 8, (uint16_t)take(in, 1));
@@ -192,7 +197,8 @@ static void step(struct input *in)
 		break;
 	case 13: /* a receive buffer, or a frame to send */
 		v = take(in, 1);
-		rig_desc(r, q, (uint32_t)v, RIG_DATA + 64 * v, (uint32_t)take(in, 2), q ? 0 : WRITE, 0);
+		rig_desc(r, q, (uint32_t)v, RIG_DATA + 64 * v, (uint32_t)take(in, 2), q ? 0 : WRITE,
+			 0);
 		rig_offer(r, q, (uint16_t)v);
 		break;
 	case 14:

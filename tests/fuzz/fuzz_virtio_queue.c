@@ -16,17 +16,17 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define RAM  0x20000ULL /* two of these, with as much of a hole between them */
+#define RAM   0x20000ULL /* two of these, with as much of a hole between them */
 #define DESC  0x0ULL
 #define AVAIL 0x2000ULL
 #define USED  0x3000ULL
 #define TABLE 0x4000ULL
 #define IOVS  300
 
-#define MUST(x)                  \
-	do {                     \
-		if (!(x))        \
-			abort(); \
+#define MUST(x)                                                                                    \
+	do {                                                                                       \
+		if (!(x))                                                                          \
+			abort();                                                                   \
 	} while (0)
 
 struct input {
@@ -191,7 +191,8 @@ static void step(struct input *in)
 		break;
 	case 2: /* offer a chain */
 		avail = vq.seen_avail;
-		put16(AVAIL + 4 + 2ULL * (avail & (vq.ring.size - 1) & 0xff), (uint16_t)take(in, 1));
+		put16(AVAIL + 4 + 2ULL * (avail & (vq.ring.size - 1) & 0xff),
+		      (uint16_t)take(in, 1));
 		put16(AVAIL + 2, (uint16_t)(avail + 1));
 		break;
 	case 3: /* anything in the rings */

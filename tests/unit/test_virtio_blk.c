@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/byteorder.h"
@@ -21,6 +23,41 @@
 #define STATUS	   (RIG_SMALL + 0x100)
 #define UNTOUCHED  0x77
 
+/*
+ * The host's side of a transfer: these take the place of libc's functions in this program. With err
+ * every other call fails, starting with the first; no call moves more than max bytes (0: no limit).
+ */
+static struct host {
+	int err;
+	size_t max;
+	int nr_calls;
+} host;
+
+static ssize_t transfer(long nr, int to, const struct iovec *iov, int nr_iov, off_t offset)
+{
+	struct iovec first = iov[0];
+
+	if (host.err && host.nr_calls++ % 2 == 0) {
+		errno = host.err;
+		return -1;
+	}
+	if (!host.max)
+		return syscall(nr, to, iov, nr_iov, offset, 0);
+	if (first.iov_len > host.max)
+		first.iov_len = host.max;
+	return syscall(nr, to, &first, 1, offset, 0);
+}
+
+ssize_t preadv(int from, const struct iovec *iov, int nr_iov, off_t offset)
+{
+	return transfer(SYS_preadv, from, iov, nr_iov, offset);
+}
+
+ssize_t pwritev(int to, const struct iovec *iov, int nr_iov, off_t offset)
+{
+	return transfer(SYS_pwritev, to, iov, nr_iov, offset);
+}
+
 static struct rig rig;
 static struct rig *const r = &rig;
 static struct blk *blk;
@@ -29,7 +66,11 @@ static int fd = -1;
 static void disk(bool read_only, bool writeback, const char *serial)
 {
 	struct blk_params p = {
-		.id = "disk", .fd = fd, .read_only = read_only, .writeback = writeback, .serial = serial,
+		.id = "disk",
+		.fd = fd,
+		.read_only = read_only,
+		.writeback = writeback,
+		.serial = serial,
 	};
 
 	blk_destroy(blk);
@@ -153,7 +194,10 @@ Test(virtio_blk, whole_disk_in_one_request)
 
 Test(virtio_blk, odd_segments)
 {
-	/* 1 + 1000 + 23 bytes are two sectors; header and status in pieces, status with data (5.2.6). */
+	/*
+	 * 1 + 1000 + 23 bytes are two sectors; header and status in pieces, status with data
+	 * (5.2.6).
+	 */
 	header(VIRTIO_BLK_T_IN, 10);
 	rig_desc(r, 0, 0, RIG_SMALL, 3, NEXT, 1);
 	rig_desc(r, 0, 1, RIG_SMALL + 3, 13, NEXT, 2);
@@ -177,6 +221,19 @@ Test(virtio_blk, indirect)
 	rig_desc_at(r, RIG_INDIRECT, 2, STATUS, 1, WRITE, 0);
 	cr_assert_eq(run(NULL), VIRTIO_BLK_S_OK);
 	cr_assert_eq(rig_get8(r, RIG_DATA + 1023), 3);
+}
+
+Test(virtio_blk, indirect_not_accepted)
+{
+	rig_boot(r, ~(1ULL << VIRTIO_RING_F_INDIRECT_DESC), 16);
+	header(VIRTIO_BLK_T_IN, 1);
+	rig_desc(r, 0, 0, RIG_INDIRECT, 48, IND, 0);
+	rig_desc_at(r, RIG_INDIRECT, 0, RIG_SMALL, 16, NEXT, 1);
+	rig_desc_at(r, RIG_INDIRECT, 1, RIG_DATA, 513, WRITE, 0);
+	rig_offer(r, 0, 0);
+	rig_kick(r, 0);
+	rig_run(r, 100);
+	cr_assert(rig_failed(r));
 }
 
 /* Sector and length at and behind the end. */
@@ -206,8 +263,9 @@ Test(virtio_blk, bounds)
 		for (uint32_t type = VIRTIO_BLK_T_IN; type <= VIRTIO_BLK_T_OUT; type++) {
 			struct stat st;
 
-			cr_assert_eq(request(type, bounds[i].sector, bounds[i].len, NULL), bounds[i].status,
-				     "sector %lu, %u bytes", bounds[i].sector, bounds[i].len);
+			cr_assert_eq(request(type, bounds[i].sector, bounds[i].len, NULL),
+				     bounds[i].status, "sector %lu, %u bytes", bounds[i].sector,
+				     bounds[i].len);
 			cr_assert_eq(fstat(fd, &st), 0);
 			cr_assert_eq(st.st_size, NR_SECTORS * 512, "the file must not grow");
 		}
@@ -226,7 +284,8 @@ Test(virtio_blk, cumulative_length)
 			header(type, NR_SECTORS - 1);
 			rig_desc(r, 0, 0, RIG_SMALL, 16, NEXT, 1);
 			for (uint16_t i = 1; i <= n; i++)
-				rig_desc(r, 0, i, RIG_DATA + 512ULL * i, 512, dir | NEXT, (uint16_t)(i + 1));
+				rig_desc(r, 0, i, RIG_DATA + 512ULL * i, 512, dir | NEXT,
+					 (uint16_t)(i + 1));
 			rig_desc(r, 0, n + 1u, STATUS, 1, WRITE, 0);
 			cr_assert_eq(run(NULL), n == 1 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
 			cr_assert_eq(fstat(fd, &st), 0);
@@ -304,7 +363,8 @@ Test(virtio_blk, unsupported)
 	static const uint32_t type[] = { 2, 3, 5, 9, 10, 11, 13, 14, 0x80000000, UINT32_MAX };
 
 	for (size_t i = 0; i < sizeof(type) / sizeof(type[0]); i++)
-		cr_assert_eq(request(type[i], 0, 512, NULL), VIRTIO_BLK_S_UNSUPP, "type %u", type[i]);
+		cr_assert_eq(request(type[i], 0, 512, NULL), VIRTIO_BLK_S_UNSUPP, "type %u",
+			     type[i]);
 	cr_assert_eq(rig_get8(r, RIG_DATA), 0);
 	cr_assert_eq(file_byte(0), 1);
 }
@@ -376,6 +436,54 @@ Test(virtio_blk, host_refuses_writes)
 	cr_assert_eq(metric_get(&blk_metrics(blk)->execute_fails), 1);
 	cr_assert_eq(rig_status(r), 15);
 	close(rw);
+}
+
+/* Short transfers that end inside of buffers, and a signal in between. */
+Test(virtio_blk, short_and_interrupted_transfers)
+{
+	uint8_t data[2048], got[2048];
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i / 3);
+	for (uint32_t type = VIRTIO_BLK_T_IN; type <= VIRTIO_BLK_T_OUT; type++) {
+		uint16_t dir = (uint16_t)(type == VIRTIO_BLK_T_OUT ? NEXT : NEXT | WRITE);
+
+		/* four buffers, apart from each other */
+		for (uint32_t i = 0; i < 4; i++) {
+			if (type == VIRTIO_BLK_T_OUT)
+				rig_put(r, RIG_DATA + 4096 * i, data + 512 * i, 512);
+			rig_desc(r, 0, 1 + i, RIG_DATA + 4096 * i, 512, dir, (uint16_t)(i + 2));
+		}
+		if (type == VIRTIO_BLK_T_IN)
+			cr_assert_eq(pwrite(fd, data, sizeof(data), 20 * 512), sizeof(data));
+		header(type, 20 + 4 * type);
+		rig_desc(r, 0, 0, RIG_SMALL, 16, NEXT, 1);
+		rig_desc(r, 0, 5, STATUS, 1, WRITE, 0);
+		host = (struct host){ .max = 300, .err = EINTR };
+		cr_assert_eq(run(NULL), VIRTIO_BLK_S_OK);
+		cr_assert_eq(host.nr_calls, 16,
+			     "300 and 212 of each buffer, each at the second try");
+		for (uint32_t i = 0; type == VIRTIO_BLK_T_IN && i < 4; i++)
+			rig_get(r, RIG_DATA + 4096 * i, got + 512 * i, 512);
+		if (type == VIRTIO_BLK_T_OUT)
+			cr_assert_eq(pread(fd, got, sizeof(got), 24 * 512), sizeof(got));
+		cr_assert_eq(memcmp(got, data, sizeof(got)), 0);
+	}
+}
+
+Test(virtio_blk, host_errors)
+{
+	static const int err[] = { EIO, ENOSPC, EAGAIN, EBADF };
+
+	for (size_t i = 0; i < sizeof(err) / sizeof(err[0]); i++)
+		for (uint32_t type = VIRTIO_BLK_T_IN; type <= VIRTIO_BLK_T_OUT; type++) {
+			host = (struct host){ .err = err[i] };
+			cr_assert_eq(request(type, 0, 512, NULL), VIRTIO_BLK_S_IOERR);
+			cr_assert_eq(host.nr_calls, 1, "no retry");
+			host = (struct host){ .err = 0 };
+			cr_assert_eq(request(type, 0, 512, NULL), VIRTIO_BLK_S_OK);
+		}
+	cr_assert_eq(rig_status(r), 15);
 }
 
 Test(virtio_blk, partial_last_sector_is_not_visible)

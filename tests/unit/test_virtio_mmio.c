@@ -104,7 +104,9 @@ Test(virtio_mmio, boots)
 	cr_assert_eq(nr_refused(), 0);
 }
 
-/* Every status value from every legal state: only one step forward, FAILED, or 0 changes anything. */
+/*
+ * Every status value from every legal state: only one step forward, FAILED, or 0 changes anything.
+ */
 Test(virtio_mmio, status_steps)
 {
 	static const uint8_t path[] = { 0, 1, 3, 11, 15 };
@@ -176,6 +178,8 @@ Test(virtio_mmio, features_not_offered)
 		rig_write(r, VIRTIO_MMIO_STATUS, 11);
 		cr_assert_eq(rig_status(r), 3, "feature %u", bit);
 	}
+	rig_boot(r, ALL, 16);
+	cr_assert_eq(rig_status(r), 15, "forgotten by the reset");
 }
 
 Test(virtio_mmio, features_frozen)
@@ -183,6 +187,9 @@ Test(virtio_mmio, features_frozen)
 	refused(VIRTIO_MMIO_DRIVER_FEATURES, 0);
 	rig_write(r, VIRTIO_MMIO_STATUS, 1);
 	refused(VIRTIO_MMIO_DRIVER_FEATURES, 0);
+	rig_write(r, VIRTIO_MMIO_STATUS, 3);
+	accepted(VIRTIO_MMIO_DRIVER_FEATURES, UINT32_MAX);
+	cr_assert_not(virtio_has(r->dev, VIRTIO_BLK_F_FLUSH), "not before FEATURES_OK");
 	rig_boot(r, ~(1ULL << VIRTIO_BLK_F_FLUSH), 16);
 	rig_write(r, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
 	refused(VIRTIO_MMIO_DRIVER_FEATURES, UINT32_MAX);
@@ -191,8 +198,8 @@ Test(virtio_mmio, features_frozen)
 
 /* Registers of the queue and a value that would be fine at the right time. */
 static const uint32_t queue_regs[] = {
-	VIRTIO_MMIO_QUEUE_NUM,	      VIRTIO_MMIO_QUEUE_DESC_LOW,  VIRTIO_MMIO_QUEUE_DESC_HIGH,
-	VIRTIO_MMIO_QUEUE_AVAIL_LOW,  VIRTIO_MMIO_QUEUE_AVAIL_HIGH, VIRTIO_MMIO_QUEUE_USED_LOW,
+	VIRTIO_MMIO_QUEUE_NUM,	     VIRTIO_MMIO_QUEUE_DESC_LOW,   VIRTIO_MMIO_QUEUE_DESC_HIGH,
+	VIRTIO_MMIO_QUEUE_AVAIL_LOW, VIRTIO_MMIO_QUEUE_AVAIL_HIGH, VIRTIO_MMIO_QUEUE_USED_LOW,
 	VIRTIO_MMIO_QUEUE_USED_HIGH,
 };
 
@@ -214,23 +221,36 @@ Test(virtio_mmio, queue_registers_by_status)
 	rig_write(r, VIRTIO_MMIO_STATUS, 3);
 	queue_regs_refused();
 	refused(VIRTIO_MMIO_QUEUE_READY, 1);
+	cr_assert_eq(rig_status(r), 3, "not even judged");
 
 	rig_negotiate(r, ALL);
 	for (size_t i = 0; i < sizeof(queue_regs) / sizeof(queue_regs[0]); i++)
 		accepted(queue_regs[i], 0);
 	rig_setup_queue(r, 0, 16);
 	queue_regs_refused(); /* ready */
+	refused(VIRTIO_MMIO_QUEUE_READY, 2);
+	cr_assert_eq(rig_read(r, VIRTIO_MMIO_QUEUE_READY), 1);
 	accepted(VIRTIO_MMIO_QUEUE_READY, 0);
 	for (size_t i = 0; i < sizeof(queue_regs) / sizeof(queue_regs[0]); i++)
 		accepted(queue_regs[i], 0);
 	rig_setup_queue(r, 0, 16);
 	rig_write(r, VIRTIO_MMIO_STATUS, 15);
 	queue_regs_refused();
+
+	rig_negotiate(r, ALL);
+	rig_setup_queue(r, 0, 16);
+	rig_write(r, VIRTIO_MMIO_QUEUE_READY, 0);
+	rig_write(r, VIRTIO_MMIO_STATUS, 11 | VIRTIO_CONFIG_S_FAILED);
+	queue_regs_refused();
+	refused(VIRTIO_MMIO_QUEUE_READY, 1);
 }
 
 Test(virtio_mmio, queue_ready_after_driver_ok)
 {
+	uint64_t events;
+
 	rig_boot(r, ALL, 16);
+	events = metric_get(&blk_metrics(blk)->queue_event_count);
 	refused(VIRTIO_MMIO_QUEUE_READY, 0);
 	cr_assert_eq(rig_read(r, VIRTIO_MMIO_QUEUE_READY), 1);
 	accepted(VIRTIO_MMIO_QUEUE_READY, 1);
@@ -240,6 +260,11 @@ Test(virtio_mmio, queue_ready_after_driver_ok)
 	rig_write(r, VIRTIO_MMIO_STATUS, 15);
 	refused(VIRTIO_MMIO_QUEUE_READY, 1);
 	queue_regs_refused();
+
+	/* nor worked on */
+	rig_kick(r, 0);
+	rig_run(r, 16);
+	cr_assert_eq(metric_get(&blk_metrics(blk)->queue_event_count), events);
 }
 
 Test(virtio_mmio, queue_ready_zero_after_reset)
@@ -262,8 +287,10 @@ static void bad_ring(uint32_t size, uint32_t reg, uint32_t v)
 	if (reg)
 		rig_write(r, reg, v);
 	refused(VIRTIO_MMIO_QUEUE_READY, 1);
-	cr_assert_eq(rig_status(r), 11 | VIRTIO_CONFIG_S_NEEDS_RESET, "size %u, 0x%x = 0x%x", size, reg, v);
+	cr_assert_eq(rig_status(r), 11 | VIRTIO_CONFIG_S_NEEDS_RESET, "size %u, 0x%x = 0x%x", size,
+		     reg, v);
 	cr_assert_eq(rig_read(r, VIRTIO_MMIO_QUEUE_READY), 0);
+	cr_assert_not(rig_irq(r, NULL), "no interrupt before DRIVER_OK");
 	refused(VIRTIO_MMIO_STATUS, 15);
 	queue_regs_refused();
 	refused(VIRTIO_MMIO_QUEUE_READY, 1);
@@ -273,7 +300,9 @@ static void bad_ring(uint32_t size, uint32_t reg, uint32_t v)
 
 Test(virtio_mmio, bad_rings)
 {
-	static const uint32_t size[] = { 0, 3, 255, 257, 512, 65536, 65552, UINT32_MAX, 0x80000000 };
+	static const uint32_t size[] = {
+		0, 3, 255, 257, 512, 65536, 65552, UINT32_MAX, 0x80000000
+	};
 
 	for (size_t i = 0; i < sizeof(size) / sizeof(size[0]); i++)
 		bad_ring(size[i], 0, 0);
@@ -296,7 +325,8 @@ Test(virtio_mmio, failure_after_driver_ok_interrupts)
 	rig_run(r, 16);
 	cr_assert(rig_failed(r));
 	cr_assert_not(virtio_active(r->dev));
-	/* Quiet from now on, whatever is kicked. */
+	/* Quiet from now on, whatever is kicked and whatever else goes wrong. */
+	virtio_fail(r->dev, "again");
 	rig_kick(r, 0);
 	rig_run(r, 16);
 	cr_assert_not(rig_irq(r, NULL));
@@ -311,7 +341,8 @@ Test(virtio_mmio, failure_after_driver_ok_interrupts)
 
 Test(virtio_mmio, queue_select_out_of_range)
 {
-	static const uint32_t sel[] = { 1, 2, 3, 255, 256, 0xffff, 0x10000, 0x7fffffff, 0x80000000, UINT32_MAX };
+	static const uint32_t sel[] = { 1,	2,	 3,	     255,	 256,
+					0xffff, 0x10000, 0x7fffffff, 0x80000000, UINT32_MAX };
 
 	rig_negotiate(r, ALL);
 	for (size_t i = 0; i < sizeof(sel) / sizeof(sel[0]); i++) {
@@ -438,7 +469,9 @@ Test(virtio_mmio, config_space)
 			memset(data, 0xff, sizeof(data));
 			virtio_mmio_bus_ops.read(r->dev, VIRTIO_MMIO_CONFIG + offset, data, len[i]);
 			for (size_t j = 0; j < sizeof(data); j++)
-				cr_assert_eq(data[j], j < len[i] && offset + j < end ? truth[offset + j] : 0xff,
+				cr_assert_eq(data[j],
+					     j < len[i] && offset + j < end ? truth[offset + j] :
+									      0xff,
 					     "offset %lu + %zu, width %zu", offset, j, len[i]);
 		}
 }
@@ -454,7 +487,8 @@ Test(virtio_mmio, config_space_is_read_only)
 		for (size_t i = 0; i < 4; i++) {
 			uint64_t before = nr_refused();
 
-			virtio_mmio_bus_ops.write(r->dev, VIRTIO_MMIO_CONFIG + offset, junk, len[i]);
+			virtio_mmio_bus_ops.write(r->dev, VIRTIO_MMIO_CONFIG + offset, junk,
+						  len[i]);
 			cr_assert_eq(nr_refused(), before + 1);
 		}
 	cr_assert_eq(memcmp(truth, r->dev->config, sizeof(truth)), 0);
@@ -466,11 +500,13 @@ Test(virtio_mmio, reset_forgets_everything)
 	rig_desc(r, 0, 0, RIG_HOLE, 1, 0, 0);
 	rig_offer(r, 0, 0);
 	rig_kick(r, 0);
+	rig_write(r, VIRTIO_MMIO_QUEUE_SEL, 7);
 	rig_write(r, VIRTIO_MMIO_STATUS, 0); /* the kick is still pending */
 	rig_run(r, 16);
 	cr_assert_eq(rig_status(r), 0);
 	cr_assert_not(rig_irq(r, NULL));
 	cr_assert_eq(rig_read(r, VIRTIO_MMIO_QUEUE_READY), 0);
+	cr_assert_eq(rig_read(r, VIRTIO_MMIO_QUEUE_NUM_MAX), VQ_SIZE_MAX);
 	cr_assert_eq(r->dev->driver_features, 0);
 	cr_assert_eq(r->dev->queue[0].regs.desc.v, 0);
 	for (int i = 0; i < 100; i++) {

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_virtio_net.c - frames both ways over a socket pair, where each message is a header and a frame,
- * and over a real tap in a network namespace of its own where we may make one.
+ * test_virtio_net.c - frames both ways over a socket pair, where each message is a header and a
+ * frame, and over a real tap in a network namespace of its own where we may make one.
  */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ethtool.h>
 #include <linux/if.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,9 +24,10 @@
 #include "tests/unit/virtio_rig.h"
 #include "virtio/net_device.h"
 
-#define ALL UINT64_MAX
+#define ALL    UINT64_MAX
 #define BIT(n) (1ULL << (n))
-#define GSO (BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_UFO))
+#define GSO                                                                                        \
+	(BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_UFO))
 
 static struct rig rig;
 static struct rig *const r = &rig;
@@ -37,7 +40,12 @@ static const uint8_t mac[6] = { 2, 0, 0, 1, 2, 3 };
 static void interface(int fd, enum net_backend backend)
 {
 	struct net_params p = {
-		.id = "eth0", .fd = fd, .backend = backend, .has_mac = true, .has_mtu = true, .mtu = 1500,
+		.id = "eth0",
+		.fd = fd,
+		.backend = backend,
+		.has_mac = true,
+		.has_mtu = true,
+		.mtu = 1500,
 	};
 
 	memcpy(p.mac, mac, 6);
@@ -77,6 +85,9 @@ static const struct net_metrics *m(void)
 	return net_metrics(net);
 }
 
+static uint16_t tx_head;
+static void send_frame(uint32_t len, uint16_t nr);
+
 /* ---- configuration ---- */
 
 Test(virtio_net, features_and_config)
@@ -107,6 +118,24 @@ Test(virtio_net, no_mac_no_mtu)
 	f = rig_features(r);
 	cr_assert_not(f & BIT(VIRTIO_NET_F_MAC));
 	cr_assert_not(f & BIT(VIRTIO_NET_F_MTU));
+	rig_boot(r, ALL, 16);
+	send_frame(60, 1);
+	cr_assert_eq(metric_get(&m()->tx_packets_count), 1);
+	cr_assert_eq(metric_get(&m()->tx_spoofed_mac_count), 0, "no address, no spoofing");
+}
+
+/* A device that failed at one queue does not take another. */
+Test(virtio_net, second_queue_after_a_bad_one)
+{
+	rig_negotiate(r, ALL);
+	rig_setup_queue(r, 0, 16);
+	rig_write(r, VIRTIO_MMIO_QUEUE_READY, 0);
+	rig_write(r, VIRTIO_MMIO_QUEUE_SEL, 1);
+	rig_write(r, VIRTIO_MMIO_QUEUE_READY, 1); /* size 0 */
+	cr_assert_eq(rig_status(r), 11 | VIRTIO_CONFIG_S_NEEDS_RESET);
+	rig_write(r, VIRTIO_MMIO_QUEUE_SEL, 0);
+	rig_write(r, VIRTIO_MMIO_QUEUE_READY, 1);
+	cr_assert_eq(rig_read(r, VIRTIO_MMIO_QUEUE_READY), 0);
 }
 
 Test(virtio_net, features_that_need_others)
@@ -139,8 +168,6 @@ Test(virtio_net, create_fails)
 }
 
 /* ---- transmit ---- */
-
-static uint16_t tx_head;
 
 /* Offer and kick one frame of @len bytes with the header in frame[0..11], in @nr descriptors. */
 static void send_frame(uint32_t len, uint16_t nr)
@@ -243,6 +270,7 @@ static void header(uint8_t flags, uint8_t gso_type, uint16_t hdr_len, uint16_t g
 #define CSUM VIRTIO_NET_HDR_F_NEEDS_CSUM
 
 /* Headers for a frame of 100 bytes, and whether it may leave. */
+/* clang-format off */
 static const struct {
 	uint8_t flags, gso_type;
 	uint16_t hdr_len, gso_size, csum_start, csum_offset;
@@ -273,6 +301,7 @@ static const struct {
 	{ CSUM, 0x81, 54, 40, 34, 16, false }, /* ECN was not offered */
 	{ CSUM, 0xff, 54, 40, 34, 16, false },
 };
+/* clang-format on */
 
 Test(virtio_net, send_header_fields)
 {
@@ -380,13 +409,32 @@ Test(virtio_net, send_bytes_are_bounded_per_event)
 	cr_assert_lt(n, 60);
 }
 
+Test(virtio_net, send_asks_for_the_next_kick)
+{
+	send_frame(60, 1);
+	cr_assert_eq(rig_get16(r, r->q[1].used + 4 + 8 * 256), 1, "avail_event");
+	rig_boot(r, ~BIT(VIRTIO_RING_F_EVENT_IDX), 16);
+	tx_head = 0;
+	send_frame(60, 1);
+	cr_assert_eq(rig_get16(r, r->q[1].used), 0, "NO_NOTIFY taken back");
+}
+
 Test(virtio_net, send_broken_ring)
 {
+	rig_desc(r, 0, 0, RIG_DATA, 1536, WRITE, 0);
+	rig_offer(r, 0, 0);
+	rig_kick(r, 0);
+	rig_run(r, 100);
 	rig_desc(r, 1, 0, RIG_HOLE, 100, 0, 0);
 	rig_offer(r, 1, 0);
 	rig_kick(r, 1);
 	rig_run(r, 100);
 	cr_assert(rig_failed(r));
+
+	/* Nothing is received any more either. */
+	cr_assert_eq(send(sock[1], frame, 72, 0), 72);
+	cr_assert_leq(rig_run(r, 100), 1);
+	cr_assert_not(rig_used(r, 0, NULL, NULL));
 }
 
 /* ---- receive ---- */
@@ -431,7 +479,8 @@ static uint32_t received(uint32_t buf_len, uint32_t *nr_bufs)
 			break;
 		cr_assert(rig_used(r, 0, &id, &n), "buffer %u of %u", i, want);
 	}
-	cr_assert_eq(memcmp(got + NET_HDR_LEN, frame + NET_HDR_LEN, sum - NET_HDR_LEN), 0, "content");
+	cr_assert_eq(memcmp(got + NET_HDR_LEN, frame + NET_HDR_LEN, sum - NET_HDR_LEN), 0,
+		     "content");
 	return sum - NET_HDR_LEN;
 }
 
@@ -561,6 +610,15 @@ Test(virtio_net, no_buffers_no_spin)
 	offer_rx(1, 1, 1536);
 	kick_rx();
 	cr_assert_eq(received(1536, NULL), 61, "the kick woke it");
+
+	/* The same when the tap was being watched before. */
+	offer_rx(2, 1, 1536);
+	kick_rx();
+	from_wire(62);
+	from_wire(63);
+	rig_run(r, 100);
+	cr_assert_eq(received(1536, NULL), 62);
+	cr_assert_eq(rig_run(r, 100), 0, "a frame is waiting, no buffer is");
 }
 
 /* The kick that resumes has to be asked for, by flag and by event index. */
@@ -646,6 +704,7 @@ Test(virtio_net, buffers_of_megabytes)
 	kick_rx();
 	from_wire(2000);
 	rig_run(r, 100);
+	cr_assert_leq(net->rx_len, NET_RX_MAX);
 	cr_assert_eq(received(7 << 20, NULL), 2000);
 }
 
@@ -655,8 +714,9 @@ Test(virtio_net, buffers_of_many_tiny_pieces)
 	for (uint16_t i = 0; i < 8; i++) {
 		rig_desc(r, 0, i, RIG_INDIRECT + 0x1000ULL * i, 16 * 256, IND, 0);
 		for (uint16_t j = 0; j < 256; j++)
-			rig_desc_at(r, RIG_INDIRECT + 0x1000ULL * i, j, RIG_DATA + 2ULL * (256ULL * i + j),
-				    1, (uint16_t)(j < 255 ? NEXT | WRITE : WRITE), (uint16_t)(j + 1));
+			rig_desc_at(r, RIG_INDIRECT + 0x1000ULL * i, j,
+				    RIG_DATA + 2ULL * (256ULL * i + j), 1,
+				    (uint16_t)(j < 255 ? NEXT | WRITE : WRITE), (uint16_t)(j + 1));
 		rig_offer(r, 0, i);
 	}
 	kick_rx();
@@ -708,7 +768,9 @@ Test(virtio_net, waits_for_room)
 	cr_assert_eq(metric_get(&m()->rx_fails), 0);
 }
 
-/* Rings that are refilled only when more than half of them was used (as Linux does) never freeze. */
+/*
+ * Rings that are refilled only when more than half of them was used (as Linux does) never freeze.
+ */
 static void refill_late(uint16_t size)
 {
 	uint16_t next = 0;
@@ -778,12 +840,30 @@ Test(virtio_net, receive_is_bounded_per_event)
 			n++;
 		else
 			break;
-	if (n <= NET_FRAMES_PER_EVENT) { /* the socket takes few messages: fill again while it drains */
+	if (n <=
+	    NET_FRAMES_PER_EVENT) { /* the socket takes few messages: fill again while it drains */
 		cr_assert_eq(rig_run(r, 1), 1);
 		return;
 	}
 	cr_assert_eq(rig_run(r, 1), 1);
 	cr_assert_eq(rig_get16(r, r->q[0].used + 2), NET_FRAMES_PER_EVENT);
+}
+
+Test(virtio_net, receive_bytes_are_bounded_per_event)
+{
+	int size = 16 << 20, n = 0;
+
+	setsockopt(sock[1], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
+	offer_rx(0, 250, 27000);
+	kick_rx();
+	while (n < 60 && send(sock[1], frame, 60000, 0) == 60000)
+		n++;
+	if (n < 40)
+		cr_skip_test("no right to a socket buffer of that size");
+	cr_assert_eq(rig_run(r, 1), 1);
+	cr_assert_lt(metric_get(&m()->rx_packets_count), 20);
+	rig_run(r, 100);
+	cr_assert_eq(metric_get(&m()->rx_packets_count), n);
 }
 
 Test(virtio_net, reset_forgets_buffers)
@@ -851,7 +931,8 @@ Test(virtio_net, tap_refusals)
 
 	cr_assert_eq(make_tap("multi0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE), 0);
 	cr_assert_eq(tap_open("multi0", &e), -EINVAL);
-	cr_assert_not_null(strstr(e.msg, "Invalid TUN/TAP Backend provided by multi0"), "%s", e.msg);
+	cr_assert_not_null(strstr(e.msg, "Invalid TUN/TAP Backend provided by multi0"), "%s",
+			   e.msg);
 
 	cr_assert_eq(make_tap("tun0", IFF_TUN | IFF_NO_PI), 0);
 	cr_assert_eq(tap_open("tun0", &e), -EINVAL);
@@ -860,6 +941,16 @@ Test(virtio_net, tap_refusals)
 	cr_assert_geq(tap_open("mote0", &e), 0);
 	cr_assert_eq(tap_open("mote0", &e), -EBUSY);
 	cr_assert_not_null(strstr(e.msg, "another process"));
+}
+
+/* Whether an offload of the tap is on. */
+static uint32_t offload(int any_socket, uint32_t cmd)
+{
+	struct ethtool_value v = { .cmd = cmd };
+	struct ifreq ifr = { .ifr_name = "mote0", .ifr_data = (void *)&v };
+
+	cr_assert_eq(ioctl(any_socket, SIOCETHTOOL, &ifr), 0);
+	return v.data;
 }
 
 Test(virtio_net, tap_both_ways)
@@ -922,6 +1013,8 @@ Test(virtio_net, tap_both_ways)
 			continue;
 		rig_boot(r, mask, 16);
 		cr_assert_eq(rig_status(r), 15, "offloads %u", i);
+		cr_assert_eq(offload(wire_fd, ETHTOOL_GTXCSUM), i & 1, "offloads %u", i);
+		cr_assert_eq(offload(wire_fd, ETHTOOL_GTSO), (i & 6) != 0, "offloads %u", i);
 	}
 
 	/* The interface is deleted under us. */

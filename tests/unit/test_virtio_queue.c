@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_virtio_queue.c - rings and chains that break one rule at a time (hostile rings: index runaway,
- * loops, bad tables, buffers outside RAM), and the ones that do not.
+ * test_virtio_queue.c - rings and chains that break one rule at a time (hostile rings: index
+ * runaway, loops, bad tables, buffers outside RAM), and the ones that do not.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -56,6 +56,10 @@ static void refused(const char *why)
 	rig_offer(r, 0, 0);
 	cr_assert_eq(vq_pop(&vq, &chain), -EBADMSG, "%s: not refused", why);
 	cr_assert_not_null(strstr(vq.fault, why), "refused for \"%s\", not \"%s\"", vq.fault, why);
+
+	/* The guest mends its ring: too late. */
+	rig_desc(r, 0, 0, RIG_DATA, 16, 0, 0);
+	rig_put16(r, r->q[0].avail + 2, 1);
 	cr_assert_eq(vq_pop(&vq, &chain), -EBADMSG, "stays refused");
 }
 
@@ -69,11 +73,12 @@ Test(virtio_queue, not_ready)
 	vq_reset(&vq);
 	rig_desc(r, 0, 0, RIG_DATA, 16, 0, 0);
 	rig_offer(r, 0, 0);
+	rig_put(r, 0, "\x55\x55\x55\x55", 4);
 	cr_assert_eq(vq_pop(&vq, &chain), 0);
 	cr_assert_not(vq_enable_kick(&vq));
 	vq_disable_kick(&vq);
 	cr_assert_not(vq_should_notify(&vq));
-	cr_assert_eq(rig_get16(r, 0), 0, "nothing written at the address of no ring");
+	cr_assert_eq(rig_get16(r, 0), 0x5555, "nothing written at the address of no ring");
 }
 
 Test(virtio_queue, pull_push_across_segments)
@@ -107,7 +112,11 @@ Test(virtio_queue, pull_push_across_segments)
 	rig_get(r, RIG_SMALL + 200, text, 3);
 	cr_assert_eq(memcmp(text, "12\0", 3), 0);
 	rig_get(r, RIG_SMALL + 300, text, 6);
-	cr_assert_eq(memcmp(text, "\0" "5678\0", 6), 0);
+	cr_assert_eq(memcmp(text,
+			    "\0"
+			    "5678\0",
+			    6),
+		     0);
 
 	cr_assert_eq(vq_complete(&vq, chain.head, 8), 0);
 }
@@ -118,7 +127,8 @@ Test(virtio_queue, iov_in_parts)
 	size_t nr;
 
 	for (uint16_t i = 0; i < 4; i++)
-		rig_desc(r, 0, i, RIG_DATA + 0x1000 * i, 100, (uint16_t)(i < 3 ? NEXT : 0), (uint16_t)(i + 1));
+		rig_desc(r, 0, i, RIG_DATA + 0x1000 * i, 100, (uint16_t)(i < 3 ? NEXT : 0),
+			 (uint16_t)(i + 1));
 	rig_offer(r, 0, 0);
 	cr_assert_eq(vq_pop(&vq, &chain), 1);
 	cr_assert_eq(vq_chain_iov(&chain, VQ_READABLE, 150, iov, &nr, 3), 150);
@@ -135,7 +145,8 @@ Test(virtio_queue, iov_in_parts)
 Test(virtio_queue, whole_table_is_a_chain)
 {
 	for (uint16_t i = 0; i < 16; i++)
-		rig_desc(r, 0, i, RIG_DATA + i, 1, (uint16_t)(i < 15 ? NEXT : 0), (uint16_t)(i + 1));
+		rig_desc(r, 0, i, RIG_DATA + i, 1, (uint16_t)(i < 15 ? NEXT : 0),
+			 (uint16_t)(i + 1));
 	rig_offer(r, 0, 0);
 	cr_assert_eq(vq_pop(&vq, &chain), 1);
 	cr_assert_eq(chain.nr_readable, 16);
@@ -246,8 +257,8 @@ Test(virtio_queue, indirect_chain_too_long)
 {
 	rig_desc(r, 0, 0, RIG_INDIRECT, 16 * (VQ_SIZE_MAX + 1), IND, 0);
 	for (uint16_t i = 0; i <= VQ_SIZE_MAX; i++)
-		rig_desc_at(r, RIG_INDIRECT, i, RIG_DATA, 1,
-			    (uint16_t)(i < VQ_SIZE_MAX ? NEXT : 0), (uint16_t)(i + 1));
+		rig_desc_at(r, RIG_INDIRECT, i, RIG_DATA, 1, (uint16_t)(i < VQ_SIZE_MAX ? NEXT : 0),
+			    (uint16_t)(i + 1));
 	refused("longer than the queue");
 }
 
@@ -381,7 +392,8 @@ Test(virtio_queue, sum_of_lengths)
 		vq_init(&vq, r->mem);
 		cr_assert_eq(vq_configure(&vq, &ring), 0);
 		for (uint16_t i = 0; i < 4; i++)
-			rig_desc(r, 0, i, 0, 0x40000000, (uint16_t)(i < 3 || extra ? NEXT : 0), (uint16_t)(i + 1));
+			rig_desc(r, 0, i, 0, 0x40000000, (uint16_t)(i < 3 || extra ? NEXT : 0),
+				 (uint16_t)(i + 1));
 		rig_desc(r, 0, 4, 0, 1, 0, 0);
 		if (extra) {
 			refused("longer than 4 GiB");
@@ -509,9 +521,20 @@ Test(virtio_queue, configure_size)
 		uint32_t size;
 		int ret;
 	} row[] = {
-		{ 0, -EINVAL }, { 1, 0 }, { 2, 0 }, { 3, -EINVAL }, { 24, -EINVAL }, { 128, 0 },
-		{ 255, -EINVAL }, { 256, 0 }, { 257, -EINVAL }, { 512, -EINVAL }, { 32768, -EINVAL },
-		{ 65536, -EINVAL }, { 0x80000000, -EINVAL }, { UINT32_MAX, -EINVAL },
+		{ 0, -EINVAL },
+		{ 1, 0 },
+		{ 2, 0 },
+		{ 3, -EINVAL },
+		{ 24, -EINVAL },
+		{ 128, 0 },
+		{ 255, -EINVAL },
+		{ 256, 0 },
+		{ 257, -EINVAL },
+		{ 512, -EINVAL },
+		{ 32768, -EINVAL },
+		{ 65536, -EINVAL },
+		{ 0x80000000, -EINVAL },
+		{ UINT32_MAX, -EINVAL },
 	};
 
 	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
@@ -525,7 +548,9 @@ Test(virtio_queue, configure_size)
 
 static int configure(uint64_t desc, uint64_t avail, uint64_t used)
 {
-	struct vq_ring ring = { .size = 16, .desc = GPA(desc), .avail = GPA(avail), .used = GPA(used) };
+	struct vq_ring ring = {
+		.size = 16, .desc = GPA(desc), .avail = GPA(avail), .used = GPA(used)
+	};
 
 	vq_init(&vq, r->mem);
 	return vq_configure(&vq, &ring);

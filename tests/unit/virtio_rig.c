@@ -12,12 +12,12 @@
 #include "base/byteorder.h"
 #include "base/log.h"
 
-#define MUST(x)                                                                \
-	do {                                                                   \
-		if (!(x)) {                                                    \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);\
-			abort();                                               \
-		}                                                              \
+#define MUST(x)                                                                                    \
+	do {                                                                                       \
+		if (!(x)) {                                                                        \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                    \
+			abort();                                                                   \
+		}                                                                                  \
 	} while (0)
 
 void rig_init(struct rig *r)
@@ -33,7 +33,10 @@ void rig_init(struct rig *r)
 	MUST(loop_create(&r->loop, NULL) == 0);
 	pthread_mutex_init(&r->lock, NULL);
 	r->host = (struct virtio_host){
-		.loop = r->loop, .mem = r->mem, .gsi = 5, .lock = &r->lock,
+		.loop = r->loop,
+		.mem = r->mem,
+		.gsi = 5,
+		.lock = &r->lock,
 	};
 	for (unsigned int q = 0; q < 2; q++)
 		rig_ring(&r->q[q], RIG_RING(q), 0);
@@ -95,7 +98,10 @@ void rig_negotiate(struct rig *r, uint64_t mask)
 void rig_ring(struct rig_queue *q, uint64_t base, uint32_t size)
 {
 	*q = (struct rig_queue){
-		.desc = base, .avail = base + 0x4000, .used = base + 0x8000, .size = size,
+		.desc = base,
+		.avail = base + 0x4000,
+		.used = base + 0x8000,
+		.size = size,
 	};
 }
 

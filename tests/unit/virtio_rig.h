@@ -56,7 +56,9 @@ uint32_t rig_read(struct rig *r, uint64_t offset);
 void rig_write(struct rig *r, uint64_t offset, uint32_t v);
 uint8_t rig_status(struct rig *r);
 
-/* Steps of a driver: rig_boot does them all with queues of @size and all offered features & @mask. */
+/*
+ * Steps of a driver: rig_boot does them all with queues of @size and all offered features & @mask.
+ */
 void rig_negotiate(struct rig *r, uint64_t mask);
 void rig_setup_queue(struct rig *r, unsigned int q, uint32_t size);
 void rig_boot(struct rig *r, uint64_t mask, uint32_t size);
