@@ -109,6 +109,26 @@ static int put_net(struct vmm *v, const union decode_out *in, const char *id,
 	return config_put_net(&v->config, &in->net, e);
 }
 
+static int patch_drive(struct vmm *v, const union decode_out *in, const char *id,
+		       struct server_reply *reply, struct err *e)
+{
+	(void)reply;
+	if (strcmp(id, in->drive_update.drive_id))
+		return err_set(e, 0, "The id from the path does not match the id from the body!");
+	return vmm_update_drive(v, &in->drive_update, e);
+}
+
+static int patch_net(struct vmm *v, const union decode_out *in, const char *id,
+		     struct server_reply *reply, struct err *e)
+{
+	(void)reply;
+	if (strcmp(id, in->net_update.iface_id))
+		return err_set(
+			e, 0, "The id from the path [%s] does not match the id from the body [%s]!",
+			id, in->net_update.iface_id);
+	return vmm_update_net(v, &in->net_update, e);
+}
+
 /* The states an action is allowed in hang on its body, so its row allows all. */
 static int put_action(struct vmm *v, const union decode_out *in, const char *id,
 		      struct server_reply *reply, struct err *e)
@@ -160,10 +180,11 @@ const struct route routes[] = {
 	{ ROUTE_PUT, "actions", false, ROUTE_ANY, &decode_action, put_action, NULL },
 	{ ROUTE_PATCH, "vm", false, ROUTE_POST, &decode_vm_patch, patch_vm, NULL },
 
-	{ ROUTE_PATCH | ROUTE_DELETE, "drives", true, ROUTE_POST, NULL, NULL,
-	  NOT_YET("Changing a drive after the start") },
-	{ ROUTE_PATCH | ROUTE_DELETE, "network-interfaces", true, ROUTE_POST, NULL, NULL,
-	  NOT_YET("Changing a network interface after the start") },
+	{ ROUTE_PATCH, "drives", true, ROUTE_POST, &decode_drive_patch, patch_drive, NULL },
+	{ ROUTE_PATCH, "network-interfaces", true, ROUTE_POST, &decode_net_patch, patch_net, NULL },
+	{ ROUTE_DELETE, "drives", true, ROUTE_POST, NULL, NULL, NOT_YET("Removing a drive") },
+	{ ROUTE_DELETE, "network-interfaces", true, ROUTE_POST, NULL, NULL,
+	  NOT_YET("Removing a network interface") },
 	REFUSE(ROUTE_PUT, "cpu-config", NOT_YET("A CPU configuration")),
 	REFUSE(ROUTE_PUT, "logger", NOT_YET("Configuring the logger")),
 	REFUSE(ROUTE_PUT, "metrics", NOT_YET("Configuring metrics")),

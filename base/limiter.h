@@ -2,13 +2,14 @@
 /*
  * limiter.h - token buckets: how much may pass now, and when the next may.
  *
- * Arithmetic only: no clock, no timer, no allocation. Who owns a limiter passes the time in (CLOCK_MONOTONIC
- * in nanoseconds) and waits by its own means; whatever lock guards the owner guards the limiter.
+ * Arithmetic only: no clock, no timer, no allocation. Who owns a limiter passes the time in
+ * (CLOCK_MONOTONIC, nanoseconds) and waits by its own means; whatever lock guards the owner guards
+ * the limiter.
  *
  * A bucket starts full with `size` tokens and gains `size` tokens every refill time, evenly: a
- * token is there to the nanosecond, so nothing comes in steps. one_time_burst is credit that is spent
- * first and never comes back. What asks for more than a whole bucket passes once and leaves a debt
- * that later tokens pay.
+ * token is there to the nanosecond, so nothing comes in steps. one_time_burst is credit that is
+ * spent first and never comes back. What asks for more than a whole bucket passes once and leaves
+ * a debt that later tokens pay.
  */
 #pragma once
 
@@ -16,8 +17,8 @@
 #include <stdint.h>
 
 /*
- * Whoever waits is woken late, by the scheduler or because the loop was busy, and meanwhile a small
- * bucket would overflow and the configured rate never be reached. While requests wait, a bucket
+ * Whoever waits is woken late, by the scheduler or because the loop was busy; meanwhile a small
+ * bucket would overflow, and the configured rate never be reached. While requests wait, a bucket
  * may therefore hold what it gains in this time on top of its size.
  */
 #define LIMITER_LATE_NS UINT64_C(20000000)
@@ -25,7 +26,7 @@
 /* The longest wait that is ever answered; whoever waited asks again. */
 #define LIMITER_WAIT_MAX_NS UINT64_C(3600000000000)
 
-/* As configured. All values are allowed; size 0 or refill time 0 is a bucket that limits nothing. */
+/* As configured. All values are allowed; size 0 or refill time 0: it limits nothing. */
 struct bucket_params {
 	uint64_t size; /* tokens */
 	uint64_t one_time_burst;

@@ -49,6 +49,7 @@ struct blk {
 	struct blk_engine engine;
 	uint64_t nr_sectors;
 	bool read_only;
+	bool has_serial; /* id was configured and does not come from the file */
 	char id[BLK_ID_LEN];
 	struct blk_request req;
 	struct vq_chain chain;
@@ -202,7 +203,7 @@ static int finish(struct blk *blk)
 	uint64_t gap = c->writable_left - 1;
 	uint64_t us = virtio_now_us() - req->start_us;
 
-	/* After an error the status is not next to what was written, and len only counts that (2.7.8.2). */
+	/* After an error the status is not next to what was written; len counts that only (2.7.8.2). */
 	if (vq_chain_skip_writable(c, gap) == 0 && vq_chain_push(c, &req->status, 1) == 0 && !gap)
 		req->written++;
 	req->busy = false;
@@ -286,25 +287,49 @@ static const struct virtio_class blk_class = {
 	.queue_work = blk_queue_work,
 };
 
+/* Look at @fd before anything is done with it. */
+static int probe(int fd, const char *name, struct blk_file *file, struct err *e)
+{
+	int ret = blk_file_probe(fd, file, e);
+
+	if (ret)
+		return ret;
+	if (file->nr_bytes % SECTOR_SIZE)
+		log_warn("%s: size %llu is not a multiple of %u; the guest does not see the last %llu bytes",
+			 name, (unsigned long long)file->nr_bytes, SECTOR_SIZE,
+			 (unsigned long long)(file->nr_bytes % SECTOR_SIZE));
+	return 0;
+}
+
+/* What GET_ID answers: text, padded with zeroes and cut without a last one (5.2.6). */
+static void set_id(struct blk *blk, const char *id)
+{
+	memset(blk->id, 0, sizeof(blk->id));
+	memcpy(blk->id, id, strnlen(id, sizeof(blk->id)));
+}
+
+static void use_file(struct blk *blk, int fd, const struct blk_file *file)
+{
+	blk_sync_init(&blk->engine, fd);
+	if (!blk->has_serial)
+		set_id(blk, file->id);
+	blk->nr_sectors = file->nr_bytes / SECTOR_SIZE;
+	le64_put(blk->dev.config + offsetof(struct virtio_blk_config, capacity), blk->nr_sectors);
+}
+
 int blk_create(struct blk **out, const struct blk_params *params, const struct virtio_host *host,
 	       struct err *e)
 {
 	uint64_t features = BIT(VIRTIO_BLK_F_SEG_MAX);
 	struct blk_file file;
-	const char *serial;
 	char name[VIRTIO_NAME_MAX];
 	struct blk *blk;
 	int ret;
 
 	snprintf(name, sizeof(name), "drive %s", params->id);
-	ret = blk_file_probe(params->fd, &file, e);
+	ret = probe(params->fd, name, &file, e);
 	if (ret)
 		return err_wrap(e, "%s", name);
-	if (file.nr_bytes % SECTOR_SIZE)
-		log_warn("%s: size %llu is not a multiple of %u; the guest does not see the last %llu bytes",
-			 name, (unsigned long long)file.nr_bytes, SECTOR_SIZE,
-			 (unsigned long long)(file.nr_bytes % SECTOR_SIZE));
-
 	blk = calloc(1, sizeof(*blk));
 	if (!blk)
 		return err_set(e, ENOMEM, "%s", name);
@@ -319,14 +344,35 @@ int blk_create(struct blk **out, const struct blk_params *params, const struct v
 	}
 	blk->dev.queue[0].throttle.fired = &blk->metrics.rate_limiter_event_count;
 	blk->dev.queue[0].throttle.throttled = &blk->metrics.rate_limiter_throttled_events;
-	blk_sync_init(&blk->engine, params->fd);
 	blk->read_only = params->read_only;
-	blk->nr_sectors = file.nr_bytes / SECTOR_SIZE;
-	serial = params->serial ? params->serial : file.id;
-	memcpy(blk->id, serial, strnlen(serial, sizeof(blk->id))); /* the rest is zero (5.2.6) */
-	le64_put(blk->dev.config + offsetof(struct virtio_blk_config, capacity), blk->nr_sectors);
+	blk->has_serial = params->serial;
+	if (params->serial)
+		set_id(blk, params->serial);
+	use_file(blk, params->fd, &file);
 	le32_put(blk->dev.config + offsetof(struct virtio_blk_config, seg_max), BLK_SEG_MAX);
 	*out = blk;
+	return 0;
+}
+
+int blk_set_file(struct blk *blk, int fd, struct err *e)
+{
+	struct blk_io flush = { .op = BLK_OP_FLUSH };
+	struct blk_file file;
+	int ret = probe(fd, blk->dev.name, &file, e);
+
+	if (ret) {
+		metric_inc(&blk->metrics.update_fails);
+		return ret;
+	}
+	/* Judged against the old file; and half a request in each would be in neither. */
+	while (blk->req.busy && blk->req.left > 0)
+		transfer(blk, BLK_BYTES_PER_EVENT);
+	/* The guest's next flush is a promise about what it wrote before, too. */
+	if (virtio_has(&blk->dev, VIRTIO_BLK_F_FLUSH) && blk->engine.ops->run(&blk->engine, &flush))
+		log_error("%s: cannot flush the file that is replaced", blk->dev.name);
+	use_file(blk, fd, &file);
+	metric_inc(&blk->metrics.update_count);
+	virtio_config_changed(&blk->dev);
 	return 0;
 }
 

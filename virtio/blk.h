@@ -41,7 +41,7 @@ struct blk_metrics {
 
 struct blk_params {
 	const char *id;	      /* drive id, for log lines */
-	int fd;		      /* regular file or block device; not owned, open until blk_destroy */
+	int fd;		      /* file or block device; not owned, open until blk_destroy */
 	bool read_only;	      /* offers RO and refuses writes; fd may then be O_RDONLY */
 	bool writeback;	      /* offers FLUSH, which becomes fdatasync */
 	const char *serial;   /* answer to GET_ID, at most BLK_ID_LEN bytes; NULL: from fstat */
@@ -62,6 +62,14 @@ struct virtio_dev *blk_virtio(struct blk *blk);
 
 /* blk_metrics - any thread. */
 struct blk_metrics *blk_metrics(struct blk *blk);
+
+/*
+ * blk_set_file - go on with another file, or with the same one after its size has changed: new
+ * capacity, new id (unless one was configured), and the driver is told. @fd as in blk_params; after
+ * success the old one is no longer used. A request that is half done is finished on the old file
+ * first. Errors as blk_create; then nothing has changed. Loop thread with the device's lock held.
+ */
+int blk_set_file(struct blk *blk, int fd, struct err *e);
 
 /* blk_nr_sectors - capacity in sectors of 512 bytes. */
 uint64_t blk_nr_sectors(const struct blk *blk);

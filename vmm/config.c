@@ -1,20 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * config.c - defaults, and the judgement on each change of the configuration.
- *
- * Paths are the operator's, so they are followed wherever they lead; but what is opened must be of
- * the expected kind, and opening must not block: a FIFO in place of a disk would stop the API. Loop
- * thread, before the machine is built.
+ * config.c - defaults, and the judgement on each change of the configuration. Loop thread.
  */
 #include "vmm/config.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/fd.h"
 #include "virtio/net.h"
+#include "vmm/host_file.h"
 
 const struct config_name config_huge_pages[] = {
 	{ "None", HUGE_PAGES_NONE },
@@ -116,41 +112,6 @@ int config_update_machine(struct config *c, const struct machine_update *u, stru
 	return 0;
 }
 
-enum file_kind { FILE_REGULAR, FILE_OR_DISK };
-
-/*
- * Open what the operator named, and say in @what's words why not: "<what> <errno text> (os error
- * N) <path>" is the order clients match.
- */
-static int open_file(const char *path, int flags, enum file_kind kind, const char *what,
-		     struct err *e)
-{
-	struct stat st;
-	int fd, errnum;
-
-	/* O_NONBLOCK: a FIFO, or a device that waits for its medium, must not hold up the API. */
-	do {
-		fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	} while (fd < 0 && errno == EINTR);
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		errnum = errno;
-		fd_close(&fd);
-		err_set(e, 0, "%s %s (os error %d) %s", what, strerror(errnum), errnum, path);
-		if (e)
-			e->code = errnum;
-		return -errnum;
-	}
-	if (!S_ISREG(st.st_mode) && !(kind == FILE_OR_DISK && S_ISBLK(st.st_mode))) {
-		fd_close(&fd);
-		return err_set(e, 0, "%s %s is not a regular file%s", what, path,
-			       kind == FILE_OR_DISK ? " or block device" : "");
-	}
-	/* io_uring would take O_NONBLOCK for "fail rather than wait for the disk". */
-	if (kind == FILE_OR_DISK)
-		fd_set_nonblock(fd, 0);
-	return fd;
-}
-
 /* Text before " -- " and after: printable ASCII only, or a guest reads something else than we. */
 static int check_boot_args(const char *args, struct err *e)
 {
@@ -172,14 +133,14 @@ int config_put_boot_source(struct config *c, const struct boot_source_config *b,
 {
 	int kernel_fd, initrd_fd = -1, ret;
 
-	kernel_fd = open_file(b->kernel_image_path, O_RDONLY, FILE_REGULAR,
-			      "Boot source error: The kernel file cannot be opened:", e);
+	kernel_fd = host_file_open(b->kernel_image_path, O_RDONLY, HOST_FILE_REGULAR,
+				   "Boot source error: The kernel file cannot be opened:", e);
 	if (kernel_fd < 0)
 		return kernel_fd;
 	if (b->has_initrd_path) {
-		initrd_fd = open_file(b->initrd_path, O_RDONLY, FILE_REGULAR,
-				      "Boot source error: The initrd file cannot be opened due to "
-				      "invalid path or invalid permissions.", e);
+		initrd_fd = host_file_open(b->initrd_path, O_RDONLY, HOST_FILE_REGULAR,
+					   "Boot source error: The initrd file cannot be opened due "
+					   "to invalid path or invalid permissions.", e);
 		if (initrd_fd < 0) {
 			fd_close(&kernel_fd);
 			return initrd_fd;
@@ -200,7 +161,7 @@ int config_put_boot_source(struct config *c, const struct boot_source_config *b,
 	return 0;
 }
 
-static size_t find_drive(const struct config *c, const char *id)
+size_t config_find_drive(const struct config *c, const char *id)
 {
 	size_t i;
 
@@ -242,19 +203,23 @@ static void swap_drives(struct drive_config *a, struct drive_config *b)
 	}
 }
 
+int config_open_drive(const char *path, bool read_only, struct err *e)
+{
+	return host_file_open(path, read_only ? O_RDONLY : O_RDWR, HOST_FILE_OR_DISK,
+			      "Virtio backend error: Error manipulating the backing file:", e);
+}
+
 int config_put_drive(struct config *c, const struct drive_config *d, struct err *e)
 {
-	size_t i = find_drive(c, d->drive_id);
+	size_t i = config_find_drive(c, d->drive_id);
 	int fd, ret;
 
 	ret = check_drive(c, d, i, e);
 	if (ret)
 		return ret;
-	fd = open_file(d->path_on_host, d->is_read_only ? O_RDONLY : O_RDWR, FILE_OR_DISK,
-		       "Drive config error: Unable to create the virtio block device: Virtio "
-		       "backend error: Error manipulating the backing file:", e);
+	fd = config_open_drive(d->path_on_host, d->is_read_only, e);
 	if (fd < 0)
-		return fd;
+		return err_wrap(e, "Drive config error: Unable to create the virtio block device");
 	if (i < c->nr_drives) {
 		fd_close(&c->drive[i].fd);
 	} else if (d->is_root_device) {
@@ -272,7 +237,7 @@ int config_put_drive(struct config *c, const struct drive_config *d, struct err 
 	return 0;
 }
 
-static size_t find_net(const struct config *c, const char *id)
+size_t config_find_net(const struct config *c, const char *id)
 {
 	size_t i;
 
@@ -331,7 +296,7 @@ static int open_tap(const char *name, struct err *e)
 
 int config_put_net(struct config *c, const struct net_config *n, struct err *e)
 {
-	size_t i = find_net(c, n->iface_id);
+	size_t i = config_find_net(c, n->iface_id);
 	bool replace = i < c->nr_nets;
 	int fd, ret;
 

@@ -5,8 +5,9 @@
  * Owns the files and taps that a configuration names: they are opened when they are configured, so
  * that a missing file is refused in that call, and closed when they are replaced or by config_fini.
  * Every config_* function that changes something first judges the whole candidate; on error
- * nothing has changed. All run on the loop thread, before the machine is built; afterwards the
- * struct is read-only. Error sentences are those that clients of the API match.
+ * nothing has changed. All run on the loop thread, before the machine is built; afterwards only
+ * vmm_update_drive and vmm_update_net change it. Error sentences are those that clients of the API
+ * match.
  *
  * The struct is large (paths) and meant for static storage: pages that are never touched cost
  * nothing. Sizes and ids are checked by the decoder, so strings always end in NUL.
@@ -232,6 +233,16 @@ int config_put_boot_source(struct config *c, const struct boot_source_config *b,
  * open.
  */
 int config_put_drive(struct config *c, const struct drive_config *d, struct err *e);
+
+/*
+ * config_open_drive - open the file of a drive. Returns an fd that the caller owns, or -errno with
+ * the part of the sentence that every refusal of a drive's file has in common.
+ */
+int config_open_drive(const char *path, bool read_only, struct err *e);
+
+/* config_find_drive, config_find_net - place of this id; nr_drives or nr_nets: there is none. */
+size_t config_find_drive(const struct config *c, const char *id);
+size_t config_find_net(const struct config *c, const char *id);
 
 /*
  * config_put_net - add an interface, or replace the one with the same id: then the last interface

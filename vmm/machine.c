@@ -139,6 +139,15 @@ static int build_devices(struct machine *m, struct err *e)
 		ret = build_drive(m, &c->drive[i], e);
 	for (size_t i = 0; ret == 0 && i < c->nr_nets; i++)
 		ret = build_net(m, &c->net[i], e);
+	for (size_t i = 0; ret == 0 && i < c->nr_drives; i++)
+		if (c->drive[i].has_rate_limiter)
+			machine_limit_drive(m, i, &c->drive[i].rate_limiter);
+	for (size_t i = 0; ret == 0 && i < c->nr_nets; i++) {
+		const struct net_config *n = &c->net[i];
+
+		machine_limit_net(m, i, n->has_rx_rate_limiter ? &n->rx_rate_limiter : NULL,
+				  n->has_tx_rate_limiter ? &n->tx_rate_limiter : NULL);
+	}
 	return ret;
 }
 

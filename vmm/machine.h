@@ -16,8 +16,9 @@ struct machine;
 
 /*
  * machine_build - the one place that lists the order of construction; on failure everything made
- * so far is undone in mirror order. @c was accepted by config_check and must stay valid and
- * unchanged as long as the machine lives (its files and taps are used through it). Errors: EINVAL
+ * so far is undone in mirror order. @c was accepted by config_check and must stay valid as long as
+ * the machine lives (its files and taps are used through it); of its devices only files and limits
+ * may change, together with the machine's. Errors: EINVAL
  * (kernel file, layout), ENOMEM, or the errno of the KVM or host call that failed.
  */
 int machine_build(const struct config *c, struct loop *l, struct machine **out, struct err *e);
@@ -28,6 +29,22 @@ int machine_start(struct machine *m, struct err *e);
 /* machine_pause / machine_resume - return when every vCPU has left or re-entered. Idempotent. */
 int machine_pause(struct machine *m, struct err *e);
 int machine_resume(struct machine *m, struct err *e);
+
+/*
+ * machine_set_drive_file - let drive @drive (its place in the config) go on with the file at @path,
+ * which may be the one it has, grown; the guest is told about the new size. Returns the new fd,
+ * owned by the caller and used by the drive from now on, or -errno: then it has the file it had.
+ */
+int machine_set_drive_file(struct machine *m, size_t drive, const char *path, struct err *e);
+
+/*
+ * machine_limit_drive, machine_limit_net - new buckets for the drive or interface at this place of
+ * the config, full and in force at once. A bucket that is not given stays as it is, and NULL
+ * changes nothing; one with size or refill time 0 ends its limit.
+ */
+void machine_limit_drive(struct machine *m, size_t drive, const struct limiter_config *c);
+void machine_limit_net(struct machine *m, size_t net, const struct limiter_config *rx,
+		       const struct limiter_config *tx);
 
 /* machine_destroy - stop the vCPUs, restore the terminal, release everything. NULL is allowed. */
 void machine_destroy(struct machine *m);

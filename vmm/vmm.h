@@ -41,7 +41,7 @@ struct vmm {
 	struct vmm_identity identity;
 	enum vmm_state state;
 	struct loop *loop;	 /* not owned */
-	struct config config;	 /* changed only while VMM_NOT_STARTED */
+	struct config config;	 /* changed only while VMM_NOT_STARTED, and by vmm_update_* */
 	struct machine *machine; /* NULL before the start */
 };
 
@@ -67,3 +67,13 @@ int vmm_start(struct vmm *v, struct err *e);
 /* vmm_pause / vmm_resume - idempotent; only after the start. Errors: from machine_pause/resume. */
 int vmm_pause(struct vmm *v, struct err *e);
 int vmm_resume(struct vmm *v, struct err *e);
+
+/*
+ * vmm_update_drive - PATCH /drives/{id}: another file (or the same, grown), then new limits. Nothing
+ * has changed when the file is refused. Only after the start. Errors: no such drive, an update that
+ * changes nothing, errno of open.
+ */
+int vmm_update_drive(struct vmm *v, const struct drive_update *u, struct err *e);
+
+/* vmm_update_net - PATCH /network-interfaces/{id}: new limits. Errors: no such interface. */
+int vmm_update_net(struct vmm *v, const struct net_update *u, struct err *e);
