@@ -115,6 +115,7 @@ Test(virtio_net, no_mac_no_mtu)
 	p.fd = sock[0];
 	cr_assert_eq(net_create(&net, &p, &r->host, NULL), 0);
 	r->dev = net_virtio(net);
+	r->tap = &net->tap;
 	f = rig_features(r);
 	cr_assert_not(f & BIT(VIRTIO_NET_F_MAC));
 	cr_assert_not(f & BIT(VIRTIO_NET_F_MTU));
