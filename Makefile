@@ -154,4 +154,6 @@ bench:
 clean:
 	rm -rf $(filter-out $(B)/cache,$(wildcard $(B)/*))
 
+include tests/lint/lint.mk
+
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
