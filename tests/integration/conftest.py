@@ -20,6 +20,9 @@ SUITE = Path(__file__).resolve().parent
 TOP = SUITE.parents[1]
 # The kernel's part of the command line: everything else of it is what a test is about.
 CONSOLE = "console=ttyS0 quiet panic=1"
+# Built by resources/kernel/build, which takes minutes: `make test` uses it where it is there (run-suite says when not).
+TUNED = TOP / "build/cache/kernel-tuned/vmlinux"
+collect_ignore = [] if TUNED.exists() else ["test_linux_tuned.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,7 +20,7 @@ def fsck(disk: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.linux_guest(seconds=70)
+@pytest.mark.linux_guest(seconds=35)
 @pytest.mark.parametrize("kind", ["generic", "cloud"])
 def test_root_survives_reboot(mote: Start, guest: Guests, folder: Path, kind: str) -> None:
     """Write on the root, reboot (which ends mote with 0), start again: the data is there and the disk is clean."""
@@ -40,7 +40,7 @@ def test_root_survives_reboot(mote: Start, guest: Guests, folder: Path, kind: st
         fsck(disk)
 
 
-@pytest.mark.linux_guest(seconds=40)
+@pytest.mark.linux_guest(seconds=15)
 def test_several_disks(mote: Start, guest: Guests, folder: Path) -> None:
     """The root comes first whatever the order of requests, a read-only disk takes no write, sizes and ids are right."""
     debian = guest("cloud")

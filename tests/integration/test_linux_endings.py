@@ -14,7 +14,7 @@ Start = Callable[..., Mote]
 Guests = Callable[[str], Guest]
 
 
-@pytest.mark.linux_guest(seconds=25)
+@pytest.mark.linux_guest(seconds=12)
 @pytest.mark.parametrize(
     ("args", "script", "status"),
     [
@@ -36,7 +36,7 @@ def test_end(mote: Start, guest: Guests, folder: Path, args: str, script: str, s
     assert vm.sock is not None and not vm.sock.exists()
 
 
-@pytest.mark.linux_guest(seconds=35)
+@pytest.mark.linux_guest(seconds=20)
 def test_pause_and_resume(mote: Start, guest: Guests, folder: Path) -> None:
     debian = guest("cloud")
     script = "n=0; while [ $n -lt 400 ]; do n=$((n + 1)); echo tick $n; usleep 50000; done"

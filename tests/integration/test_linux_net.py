@@ -26,7 +26,7 @@ def boot(mote: Start, debian: Guest, network: Network, script: str, folder: Path
     return vm
 
 
-@pytest.mark.linux_guest(seconds=40)
+@pytest.mark.linux_guest(seconds=20)
 @pytest.mark.parametrize("kind", ["generic", "cloud"])
 def test_ping_both_ways(mote: Start, guest: Guests, network: Network, folder: Path, kind: str) -> None:
     script = f"cat /sys/class/net/eth0/address; ping -c 3 -s 1472 {network.host}; echo come; nc -l -p 99"
@@ -40,7 +40,7 @@ def test_ping_both_ways(mote: Start, guest: Guests, network: Network, folder: Pa
     vm.wait_end()
 
 
-@pytest.mark.linux_guest(seconds=70)
+@pytest.mark.linux_guest(seconds=30)
 def test_tcp_both_ways(mote: Start, guest: Guests, network: Network, folder: Path) -> None:
     """16 MiB each way, in frames as large as offloads make them, and what arrives is what was sent."""
     data = folder / "data"
