@@ -35,10 +35,10 @@
 /* The request that is being worked on. */
 struct blk_request {
 	bool busy;
-	uint8_t status; /* VIRTIO_BLK_S_* */
-	uint32_t type;	/* VIRTIO_BLK_T_* */
-	uint64_t offset; /* bytes from the start of the disk */
-	uint64_t left;	/* bytes of data still to transfer */
+	uint8_t status;	  /* VIRTIO_BLK_S_* */
+	uint32_t type;	  /* VIRTIO_BLK_T_* */
+	uint64_t offset;  /* bytes from the start of the disk */
+	uint64_t left;	  /* bytes of data still to transfer */
 	uint32_t written; /* bytes written to the guest so far, from the first writable one */
 	uint64_t start_us;
 };
@@ -203,7 +203,7 @@ static int finish(struct blk *blk)
 	uint64_t gap = c->writable_left - 1;
 	uint64_t us = virtio_now_us() - req->start_us;
 
-	/* After an error the status is not next to what was written; len counts that only (2.7.8.2). */
+	/* After an error the status is not next to what was written, which len counts (2.7.8.2). */
 	if (vq_chain_skip_writable(c, gap) == 0 && vq_chain_push(c, &req->status, 1) == 0 && !gap)
 		req->written++;
 	req->busy = false;
@@ -295,9 +295,10 @@ static int probe(int fd, const char *name, struct blk_file *file, struct err *e)
 	if (ret)
 		return ret;
 	if (file->nr_bytes % SECTOR_SIZE)
-		log_warn("%s: size %llu is not a multiple of %u; the guest does not see the last %llu bytes",
-			 name, (unsigned long long)file->nr_bytes, SECTOR_SIZE,
-			 (unsigned long long)(file->nr_bytes % SECTOR_SIZE));
+		log_warn(
+			"%s: the guest does not see the last %llu of its %llu bytes, part of a sector",
+			name, (unsigned long long)(file->nr_bytes % SECTOR_SIZE),
+			(unsigned long long)file->nr_bytes);
 	return 0;
 }
 

@@ -40,16 +40,17 @@ struct blk_metrics {
 };
 
 struct blk_params {
-	const char *id;	      /* drive id, for log lines */
-	int fd;		      /* file or block device; not owned, open until blk_destroy */
-	bool read_only;	      /* offers RO and refuses writes; fd may then be O_RDONLY */
-	bool writeback;	      /* offers FLUSH, which becomes fdatasync */
-	const char *serial;   /* answer to GET_ID, at most BLK_ID_LEN bytes; NULL: from fstat */
+	const char *id;	    /* drive id, for log lines */
+	int fd;		    /* file or block device; not owned, open until blk_destroy */
+	bool read_only;	    /* offers RO and refuses writes; fd may then be O_RDONLY */
+	bool writeback;	    /* offers FLUSH, which becomes fdatasync */
+	const char *serial; /* answer to GET_ID, at most BLK_ID_LEN bytes; NULL: from fstat */
 };
 
 /*
- * blk_create - a disk. Capacity comes from fstat or BLKGETSIZE64; a trailing part of a sector is not
- * visible (one warning). On success *out is owned by the caller. Errors: ENOMEM, EINVAL (neither file nor block device), errno of fstat/ioctl.
+ * blk_create - a disk. Capacity comes from fstat or BLKGETSIZE64; a trailing part of a sector is
+ * not visible (one warning). On success *out is owned by the caller. Errors: ENOMEM, EINVAL
+ * (neither file nor block device), errno of fstat/ioctl.
  */
 int blk_create(struct blk **out, const struct blk_params *params, const struct virtio_host *host,
 	       struct err *e);

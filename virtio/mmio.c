@@ -206,6 +206,8 @@ static uint32_t generation_read(struct virtio_dev *dev)
 	.need = VIRTIO_CONFIG_S_FEATURES_OK,                                                       \
 	.forbid = VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED
 
+#define RUNNING .need = VIRTIO_CONFIG_S_DRIVER_OK
+
 /*
  * Table 4.1. What is not here reads as all ones, which for SHMLen also says "no such region"
  * (4.2.2.1), and takes no writes. clang-format would break single rows.
@@ -224,7 +226,7 @@ static const struct reg regs[] = {
 	{ .offset = VIRTIO_MMIO_QUEUE_NUM_MAX, .read = queue_num_max_read },
 	{ .offset = VIRTIO_MMIO_QUEUE_NUM, QUEUE_SETUP, .write = queue_num_write },
 	{ .offset = VIRTIO_MMIO_QUEUE_READY, .read = queue_ready_read, .write = queue_ready_write },
-	{ .offset = VIRTIO_MMIO_QUEUE_NOTIFY, .need = VIRTIO_CONFIG_S_DRIVER_OK, .write = notify_write },
+	{ .offset = VIRTIO_MMIO_QUEUE_NOTIFY, RUNNING, .write = notify_write },
 	{ .offset = VIRTIO_MMIO_INTERRUPT_STATUS, .read = interrupt_status_read },
 	{ .offset = VIRTIO_MMIO_INTERRUPT_ACK, .write = interrupt_ack_write },
 	{ .offset = VIRTIO_MMIO_STATUS, .read = status_read, .write = virtio_write_status },

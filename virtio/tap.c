@@ -26,7 +26,7 @@ static int tap_refused(const char *name, int errnum, struct err *e)
 
 	switch (errnum) {
 	case EINVAL: /* the flags of the existing interface are not ours */
-		why = "it must be a tap with a single queue, made with `ip tuntap add NAME mode tap`";
+		why = "it must be a single-queue tap, made with `ip tuntap add NAME mode tap`";
 		break;
 	case EPERM:
 		why = "give it to this user with `ip tuntap add NAME mode tap user USER`";
