@@ -295,10 +295,9 @@ static int probe(int fd, const char *name, struct blk_file *file, struct err *e)
 	if (ret)
 		return ret;
 	if (file->nr_bytes % SECTOR_SIZE)
-		log_warn(
-			"%s: the guest does not see the last %llu of its %llu bytes, part of a sector",
-			name, (unsigned long long)(file->nr_bytes % SECTOR_SIZE),
-			(unsigned long long)file->nr_bytes);
+		log_warn("%s: the last %llu of %llu bytes are part of a sector, not visible", name,
+			 (unsigned long long)(file->nr_bytes % SECTOR_SIZE),
+			 (unsigned long long)file->nr_bytes);
 	return 0;
 }
 
