@@ -104,11 +104,13 @@ fuzz: $(FUZZERS:%=$(B)/fuzz/%)
 	@for f in $(FUZZERS); do mkdir -p $(B)/fuzz/corpus/$$f $(B)/fuzz/crashes/; \
 	echo "== $$f"; $(B)/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(B)/fuzz/crashes/ -print_final_stats=1 \
 	$(B)/fuzz/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
+	@echo "== http_diff"; tests/fuzz/http_diff.py --seconds $(FUZZ_SECONDS) --reasons tests/fuzz/corpus/fuzz_http/*
 
+# The kernel's structs that end in an array stand at the head of ours, as its interface wants.
 $(B)/fuzz/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call SAY,CLANG,$@)
-	$(Q)$(CLANG) $(COMMON) -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -c $< -o $@
+	$(Q)$(CLANG) $(COMMON) -Wno-gnu-variable-sized-type-not-at-end -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -c $< -o $@
 
 $(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/%.o $(C_LIB:%.c=$(B)/fuzz/obj/%.o)
 	$(call SAY,LINK ,$@)
