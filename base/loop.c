@@ -182,6 +182,14 @@ void timer_fini(struct timer *t, struct loop *l)
 	fd_close(&t->watch.fd);
 }
 
+uint64_t timer_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 void timer_arm(struct timer *t, uint64_t delay_us)
 {
 	struct itimerspec when = {

@@ -65,5 +65,8 @@ int timer_init(struct timer *t, struct loop *l, void (*fn)(void *), void *ctx,
 	       pthread_mutex_t *lock, struct err *e);
 void timer_fini(struct timer *t, struct loop *l);
 
+/* timer_now_ns - the time on the clock of the timers. Any thread; no system call. */
+uint64_t timer_now_ns(void);
+
 /* timer_arm - fire once, @delay_us from now (at least 1 us). 0 disarms. */
 void timer_arm(struct timer *t, uint64_t delay_us);

@@ -4,19 +4,7 @@
  */
 #include "virtio/throttle.h"
 
-#include <time.h>
-
-#include "base/fd.h"
-
 #define NS_PER_US 1000u
-
-static uint64_t monotonic_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 static void count(metric_t *m)
 {
@@ -40,7 +28,7 @@ int throttle_init(struct throttle *t, struct loop *l, pthread_mutex_t *lock, voi
 		  void *ctx, struct err *e)
 {
 	*t = (struct throttle){
-		.timer.watch.fd = -1, .now_ns = monotonic_ns, .open = open, .ctx = ctx,
+		.timer.watch.fd = -1, .now_ns = timer_now_ns, .open = open, .ctx = ctx,
 	};
 	return timer_init(&t->timer, l, fired, t, lock, e);
 }

@@ -21,7 +21,7 @@ struct throttle {
 	struct timer timer;
 	bool closed;	     /* a request waits for tokens; the timer is armed */
 	uint64_t open_at_ns; /* while closed */
-	uint64_t (*now_ns)(void); /* CLOCK_MONOTONIC; a test may put another clock here */
+	uint64_t (*now_ns)(void); /* timer_now_ns; a test may put another clock here */
 	void (*open)(void *ctx);  /* the owner: go on with the queue */
 	void *ctx;
 	/* Counters of the owner; NULL allowed. */

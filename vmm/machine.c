@@ -45,6 +45,12 @@ static int build_serial(struct machine *m, struct err *e)
 	if (ret)
 		return ret;
 	m->has_serial = true;
+	if (m->config->has_serial && m->config->serial.has_rate_limiter) {
+		const struct bucket_config *b = &m->config->serial.rate_limiter;
+		struct bucket_params limit = { b->size, b->one_time_burst, b->refill_time_ms };
+
+		serial_limit(&m->serial, &limit);
+	}
 	return kvm_add_irqfd(&m->kvm, &m->serial.irq, e);
 }
 

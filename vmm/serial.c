@@ -93,6 +93,10 @@ static void serial_tx(struct serial *s, uint8_t byte)
 	metric_inc(&s->metrics.write_count);
 	if (s->out.fd < 0)
 		return;
+	if (bucket_on(&s->limit) && !bucket_take(&s->limit, 1, timer_now_ns())) {
+		metric_inc(&s->metrics.rate_limiter_dropped_bytes);
+		return;
+	}
 	if (s->tx_len == SERIAL_TX_BUFFER) {
 		metric_inc(&s->metrics.missed_write_count);
 		return;
@@ -312,6 +316,11 @@ int serial_init(struct serial *s, struct loop *l, int in_fd, int out_fd, unsigne
 			serial_fini(s);
 	}
 	return ret;
+}
+
+void serial_limit(struct serial *s, const struct bucket_params *params)
+{
+	bucket_set(&s->limit, params, timer_now_ns());
 }
 
 void serial_fini(struct serial *s)

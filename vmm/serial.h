@@ -13,6 +13,7 @@
 
 #include "base/bus.h"
 #include "base/irq.h"
+#include "base/limiter.h"
 #include "base/loop.h"
 #include "base/metrics.h"
 
@@ -32,6 +33,7 @@ struct serial_metrics {
 	metric_t missed_write_count;
 	metric_t read_count;
 	metric_t write_count;
+	metric_t rate_limiter_dropped_bytes;
 };
 
 struct serial {
@@ -47,6 +49,7 @@ struct serial {
 	uint8_t tx[SERIAL_TX_BUFFER];
 	uint32_t tx_head, tx_len;
 
+	struct bucket limit; /* output in bytes */
 	struct watch in, out;
 	struct loop *loop;
 	struct irq irq;
@@ -62,6 +65,12 @@ struct serial {
 int serial_init(struct serial *s, struct loop *l, int in_fd, int out_fd, unsigned int gsi,
 		struct err *e);
 void serial_fini(struct serial *s);
+
+/*
+ * serial_limit - from now on output beyond this many bytes is dropped and counted: a guest that
+ * floods its console does not fill the host's disk, and is not held up. Before the vCPUs run.
+ */
+void serial_limit(struct serial *s, const struct bucket_params *params);
 
 /* 8 byte-wide registers; dev is a struct serial. */
 extern const struct bus_ops serial_bus_ops;
