@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -70,6 +71,22 @@ int fd_write_all(int fd, const void *buf, size_t len)
 		len -= (size_t)n;
 	}
 	return 0;
+}
+
+int fd_open_output(const char *path, int flags, const char *what, struct err *e)
+{
+	int fd, errnum;
+
+	do {
+		fd = open(path, O_RDWR | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | flags, 0644);
+	} while (fd < 0 && errno == EINTR);
+	if (fd >= 0)
+		return fd;
+	errnum = errno;
+	err_set(e, 0, "%s: %s (os error %d) %s", what, strerror(errnum), errnum, path);
+	if (e)
+		e->code = errnum;
+	return -errnum;
 }
 
 int fd_set_nonblock(int fd, int on)

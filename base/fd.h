@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/err.h"
+
 /* fd_close - close and set to -1; -1 is allowed. */
 void fd_close(int *fd);
 
@@ -19,6 +21,14 @@ int fd_pread_all(int fd, void *buf, size_t len, uint64_t offset);
 
 /* fd_write_all - exactly @len bytes to a blocking fd: 0 or -errno. */
 int fd_write_all(int fd, const void *buf, size_t len);
+
+/*
+ * fd_open_output - a file or FIFO for what we write while the guest runs: made when missing, never
+ * truncated, never waited for. It is opened for reading too, so that a FIFO needs no reader yet.
+ * @flags: more for open(2), such as O_APPEND. Returns the fd, or -errno with the sentence
+ * "@what: <errno text> (os error N) <path>".
+ */
+int fd_open_output(const char *path, int flags, const char *what, struct err *e);
 
 /* fd_set_nonblock - set or clear O_NONBLOCK: 0 or -errno. */
 int fd_set_nonblock(int fd, int on);

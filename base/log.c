@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * log.c - one line, one write; see log.h. Any thread.
+ *
+ * Dates are computed here and not by strftime, so that a dying process can write the same lines.
  */
 #include "base/log.h"
 
@@ -10,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 /* Longer lines are cut: a request body must not grow the stack of the thread that logs it. */
 #define LOG_LINE_MAX 2048
 #define LOG_ID_MAX   64
@@ -18,11 +22,21 @@
 #define LIMIT_STEP_NS  500000000ULL
 #define LIMIT_BURST_NS (10 * LIMIT_STEP_NS)
 
+#define DAY_S 86400
+/* Clocks change on quarters of an hour, so the offset to UTC is looked up once in each. */
+#define QUARTER_S 900
+
+struct log_metrics log_metrics;
+
 static char log_id[LOG_ID_MAX + 1] = "anonymous-instance";
+static char log_module[LOG_MODULE_MAX];
 static enum log_level log_level = LOG_INFO;
+static bool show_level, show_origin;
 static int log_fd = STDOUT_FILENO;
-static uint64_t nr_dropped;
 static __thread const char *thread_name = "main";
+
+/* The quarter since 1970 in the upper half, seconds east of UTC (at least 0) in the lower. */
+static uint64_t utc_offset;
 
 void log_set_id(const char *id)
 {
@@ -37,6 +51,20 @@ void log_set_level(enum log_level level)
 	log_level = level;
 }
 
+void log_set_format(bool level, bool origin)
+{
+	show_level = level;
+	show_origin = origin;
+}
+
+void log_set_module(const char *module)
+{
+	size_t len = strnlen(module, LOG_MODULE_MAX - 1);
+
+	memcpy(log_module, module, len);
+	log_module[len] = '\0';
+}
+
 void log_set_fd(int fd)
 {
 	log_fd = fd;
@@ -47,50 +75,173 @@ void log_thread(const char *name)
 	thread_name = name;
 }
 
-static size_t log_prefix(char *buf, size_t max)
-{
-	struct timespec now;
-	struct tm tm;
-	size_t len;
+/* What a room is called by those who know Firecracker's modules; main.c is in none. */
+static const struct {
+	char room[12];
+	char module[28];
+} modules[] = {
+	{ "api-socket/", "firecracker::api_server::" },
+	{ "vmm/", "vmm::" },
+	{ "virtio/", "vmm::devices::virtio::" },
+	{ "boot/", "vmm::arch::" },
+	{ "base/", "vmm::utils::" },
+	{ "", "firecracker::" },
+};
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	localtime_r(&now.tv_sec, &tm);
-	len = strftime(buf, max, "%Y-%m-%dT%H:%M:%S", &tm);
-	return len + (size_t)snprintf(buf + len, max - len, ".%09ld [%s:%s] ", now.tv_nsec, log_id,
-				      thread_name);
+static bool begins(const char *s, const char *with)
+{
+	return !strncmp(s, with, strlen(with));
 }
 
-void log_line(enum log_level level, const char *fmt, ...)
+static bool module_passes(const char *file)
+{
+	static const char program[] = "firecracker::";
+	char path[96];
+	struct text t = text_init(path, sizeof(path) - 1);
+	const char *dot;
+	size_t i = 0;
+
+	if (!log_module[0] || begins(file, log_module))
+		return true;
+	while (!begins(file, modules[i].room))
+		i++;
+	file += strlen(modules[i].room);
+	dot = strchr(file, '.');
+	text_str(&t, modules[i].module);
+	text_bytes(&t, file, dot ? (size_t)(dot - file) : strlen(file));
+	path[t.len] = '\0';
+	/* the API server was a crate of its own before it became a module of the program */
+	return begins(path, log_module) ||
+	       (begins(path, program) && begins(path + sizeof(program) - 1, log_module));
+}
+
+/* Seconds to add to UTC at @now. Not for signal handlers: libc takes locks to know it. */
+static uint64_t offset_at(time_t now)
+{
+	uint64_t quarter = (uint64_t)now / QUARTER_S;
+	uint64_t known = __atomic_load_n(&utc_offset, __ATOMIC_RELAXED);
+	struct tm tm;
+
+	if (known >> 32 != quarter && localtime_r(&now, &tm)) {
+		known = quarter << 32 | (uint32_t)(tm.tm_gmtoff + DAY_S);
+		__atomic_store_n(&utc_offset, known, __ATOMIC_RELAXED);
+	}
+	return known & UINT32_MAX;
+}
+
+static unsigned int is_leap(unsigned int year)
+{
+	return year % 4 == 0 && (year % 100 || year % 400 == 0);
+}
+
+/* @offset: seconds east of UTC plus a day; 0 when nobody knows. */
+static void put_time(struct text *t, const struct timespec *now, uint64_t offset)
+{
+	static const uint8_t month_days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	uint64_t s = (uint64_t)now->tv_sec + (offset ? offset - DAY_S : 0);
+	unsigned int days = (unsigned int)(s / DAY_S), year = 1970, month = 0;
+
+	for (; days >= 365 + is_leap(year); year++)
+		days -= 365 + is_leap(year);
+	for (; days >= month_days[month] + (month == 1 ? is_leap(year) : 0); month++)
+		days -= month_days[month] + (month == 1 ? is_leap(year) : 0);
+	text_u64(t, year, 4);
+	text_char(t, '-');
+	text_u64(t, month + 1, 2);
+	text_char(t, '-');
+	text_u64(t, days + 1, 2);
+	text_char(t, 'T');
+	text_u64(t, s / 3600 % 24, 2);
+	text_char(t, ':');
+	text_u64(t, s / 60 % 60, 2);
+	text_char(t, ':');
+	text_u64(t, s % 60, 2);
+	text_char(t, '.');
+	text_u64(t, (uint64_t)now->tv_nsec, 9);
+}
+
+/* Everything before the message; async-signal-safe. */
+static void put_prefix(struct text *t, unsigned int at, const char *file)
+{
+	static const char levels[][6] = { "OFF", "ERROR", "WARN", "INFO", "DEBUG", "TRACE" };
+
+	text_str(t, " [");
+	text_str(t, log_id);
+	text_char(t, ':');
+	text_str(t, thread_name);
+	if (show_level) {
+		text_char(t, ':');
+		text_str(t, levels[at >> 16]);
+	}
+	if (show_origin) {
+		/* readers expect a path with a folder in it */
+		text_str(t, strchr(file, '/') ? ":" : ":./");
+		text_str(t, file);
+		text_char(t, ':');
+		text_u64(t, at & 0xffff, 1);
+	}
+	text_str(t, "] ");
+}
+
+static bool wanted(unsigned int at, const char *file)
+{
+	return at >> 16 <= (unsigned int)log_level && module_passes(file);
+}
+
+static void put_line(const char *line, size_t len)
+{
+	if (write(log_fd, line, len) != (ssize_t)len)
+		metric_inc(&log_metrics.missed_log_count);
+}
+
+void log_write(unsigned int at, const char *file, const char *fmt, ...)
 {
 	char line[LOG_LINE_MAX];
+	struct text t = text_init(line, sizeof(line) - 1);
+	struct timespec now;
 	va_list ap;
-	size_t len;
+	size_t len, i;
 	int n;
 
-	if (level > log_level)
+	if (!wanted(at, file))
 		return;
-	len = log_prefix(line, sizeof(line));
+	clock_gettime(CLOCK_REALTIME, &now);
+	put_time(&t, &now, offset_at(now.tv_sec));
+	put_prefix(&t, at, file);
 	va_start(ap, fmt);
-	n = vsnprintf(line + len, sizeof(line) - len, fmt, ap);
+	n = vsnprintf(line + t.len, sizeof(line) - t.len, fmt, ap);
 	va_end(ap);
-	if (n > 0)
-		len += (size_t)n;
+	len = t.len + (n > 0 ? (size_t)n : 0);
 	if (len > sizeof(line) - 1)
 		len = sizeof(line) - 1;
+	/* Texts of clients and guests end up in messages: none of them may begin a line of its own. */
+	for (i = t.len; i < len; i++)
+		if ((unsigned char)line[i] < ' ')
+			line[i] = ' ';
 	line[len++] = '\n';
-	if (write(log_fd, line, len) != (ssize_t)len)
-		__atomic_fetch_add(&nr_dropped, 1, __ATOMIC_RELAXED);
+	put_line(line, len);
 }
 
-uint64_t log_nr_dropped(void)
+void log_signal(unsigned int at, const char *file, const char *s, size_t len)
 {
-	return __atomic_load_n(&nr_dropped, __ATOMIC_RELAXED);
+	char line[LOG_LINE_MAX / 2];
+	struct text t = text_init(line, sizeof(line) - 1);
+	struct timespec now;
+
+	if (!wanted(at, file))
+		return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	put_time(&t, &now, __atomic_load_n(&utc_offset, __ATOMIC_RELAXED) & UINT32_MAX);
+	put_prefix(&t, at, file);
+	text_bytes(&t, s, len);
+	line[t.len++] = '\n';
+	put_line(line, t.len);
 }
 
-bool log_limit_pass(struct log_limit *l)
+bool log_limit_pass(struct log_limit *l, unsigned int at, const char *file)
 {
 	struct timespec t;
-	uint64_t now, next;
+	uint64_t now, next, nr;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	now = (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
@@ -99,8 +250,13 @@ bool log_limit_pass(struct log_limit *l)
 		next = now;
 	if (next - now > LIMIT_BURST_NS - LIMIT_STEP_NS) {
 		__atomic_fetch_add(&l->nr_suppressed, 1, __ATOMIC_RELAXED);
+		metric_inc(&log_metrics.rate_limited_log_count);
 		return false;
 	}
 	__atomic_store_n(&l->next_ns, next + LIMIT_STEP_NS, __ATOMIC_RELAXED);
+	nr = __atomic_exchange_n(&l->nr_suppressed, 0, __ATOMIC_RELAXED);
+	if (nr)
+		log_write(at, file, "%llu messages were suppressed due to rate limiting",
+			  (unsigned long long)nr);
 	return true;
 }

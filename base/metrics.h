@@ -11,6 +11,7 @@
 
 typedef struct {
 	uint64_t v;
+	uint64_t flushed; /* @v when it was last published; belongs to the publisher */
 } metric_t;
 
 static inline void metric_add(metric_t *m, uint64_t n)
@@ -26,4 +27,19 @@ static inline void metric_inc(metric_t *m)
 static inline uint64_t metric_get(const metric_t *m)
 {
 	return __atomic_load_n(&m->v, __ATOMIC_RELAXED);
+}
+
+/* metric_set - for those that hold a last value instead of a count. */
+static inline void metric_set(metric_t *m, uint64_t v)
+{
+	__atomic_store_n(&m->v, v, __ATOMIC_RELAXED);
+}
+
+/* metric_take - how much was added since the last call. Publisher only. */
+static inline uint64_t metric_take(metric_t *m)
+{
+	uint64_t v = metric_get(m), delta = v - m->flushed;
+
+	m->flushed = v;
+	return delta;
 }
