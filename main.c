@@ -6,7 +6,6 @@
  * system calls that are needed; everything of a size is static or reserved and touched late.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +19,8 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "vmm/fatal.h"
+#include "vmm/logger.h"
+#include "vmm/metrics.h"
 #include "vmm/options.h"
 #include "vmm/vmm.h"
 
@@ -48,7 +49,7 @@ static void on_signal(void *ctx, uint32_t events)
 
 /*
  * SIGTERM and SIGINT arrive through the loop. They are blocked here, before any other thread
- * exists, so that no vCPU thread ever takes them. A reader that goes away is an EPIPE to us.
+ * exists, so that no vCPU thread ever takes them.
  */
 static int signals_init(struct process *p, struct err *e)
 {
@@ -57,7 +58,7 @@ static int signals_init(struct process *p, struct err *e)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
-	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return err_set(e, errno, "signal set-up");
 	p->signals = (struct watch){ .fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC),
 				     .events = EPOLLIN,
@@ -68,27 +69,62 @@ static int signals_init(struct process *p, struct err *e)
 	return loop_add(p->loop, &p->signals, e);
 }
 
-static int log_to_file(const char *path, struct err *e)
+/* Too long a path is refused here as open(2) would; all else by who opens it. */
+static int copy_path(char *to, size_t cap, const char *path, struct err *e)
 {
-	/* a FIFO without a reader must not hold up the start, so it is opened read-write */
-	int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK | O_CLOEXEC, 0644);
+	size_t len = strlen(path);
 
-	if (fd < 0)
-		return err_set(e, errno, "Could not initialize logger: %s", path);
-	log_set_fd(fd);
+	if (len >= cap)
+		return err_set(e, ENAMETOOLONG, "%.64s...", path);
+	memcpy(to, path, len + 1);
 	return 0;
+}
+
+static int start_log(const struct options *o, struct err *e)
+{
+	static struct logger_config c; /* too large for a stack */
+	int ret = 0;
+
+	c.has_level = true;
+	c.level = (uint8_t)o->level;
+	c.has_show_level = o->show_level;
+	c.show_level = o->show_level;
+	c.has_show_log_origin = o->show_log_origin;
+	c.show_log_origin = o->show_log_origin;
+	if (o->module) {
+		c.has_module = true;
+		ret = copy_path(c.module, sizeof(c.module), o->module, e);
+	}
+	if (!ret && o->log_path) {
+		c.has_log_path = true;
+		ret = copy_path(c.log_path, sizeof(c.log_path), o->log_path, e);
+	}
+	if (!ret)
+		ret = logger_apply(&c, e);
+	return ret ? err_wrap(e, "Could not initialize logger") : 0;
+}
+
+static int start_metrics(const struct options *o, struct err *e)
+{
+	struct metrics_config *c = &vmm.config.metrics;
+	int ret;
+
+	if (!o->metrics_path)
+		return 0;
+	ret = copy_path(c->metrics_path, sizeof(c->metrics_path), o->metrics_path, e);
+	if (!ret)
+		ret = metrics_configure(c, o->id, e);
+	return ret ? err_wrap(e, "Could not initialize metrics") : 0;
 }
 
 static int start_from_file(const char *path, struct err *e)
 {
-	const struct logger_config *logger = &vmm.config.logger;
 	int ret = config_file_load(&vmm.config, path, e);
 
-	if (!ret && vmm.config.has_logger) {
-		log_set_level(logger->has_level ? (enum log_level)logger->level : LOG_INFO);
-		if (logger->has_log_path)
-			ret = log_to_file(logger->log_path, e);
-	}
+	if (!ret && vmm.config.has_logger)
+		ret = logger_apply(&vmm.config.logger, e);
+	if (!ret && vmm.config.has_metrics)
+		ret = metrics_configure(&vmm.config.metrics, vmm.id, e);
 	if (!ret)
 		ret = vmm_start(&vmm, e);
 	if (ret)
@@ -111,6 +147,9 @@ static int serve(struct process *p, const struct options *o, struct err *e)
 	if (ret)
 		return ret;
 	fatal_set_socket(o->api_sock);
+	metrics_startup(o->has_start_time_us ? &o->start_time_us : NULL,
+			o->has_start_time_cpu_us ? &o->start_time_cpu_us : NULL,
+			o->has_parent_cpu_time_us ? &o->parent_cpu_time_us : NULL);
 	log_info("Listening on API socket (\"%s\").", o->api_sock);
 	log_info("API server started.");
 	return 0;
@@ -133,6 +172,7 @@ static int run(const struct options *o, struct err *e)
 		ret = serve(&p, o, e);
 	if (!ret) {
 		vmm_init(&vmm, o->id, vmm.identity, p.loop);
+		vmm.config.boot_timer = o->boot_timer;
 		if (o->config_file)
 			ret = start_from_file(o->config_file, e);
 		if (!ret)
@@ -144,18 +184,6 @@ static int run(const struct options *o, struct err *e)
 	fd_close(&p.signals.fd);
 	loop_destroy(p.loop);
 	return status;
-}
-
-/* As if we had never caught it, so that a supervisor sees the signal and not an exit code. */
-static void die_by(int signo)
-{
-	sigset_t set;
-
-	signal(signo, SIG_DFL);
-	sigemptyset(&set);
-	sigaddset(&set, signo);
-	kill(getpid(), signo);
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
 static int fail(const char *name, int code, const struct err *e)
@@ -187,17 +215,19 @@ int main(int argc, char **argv)
 		return -ret;
 	}
 	log_set_id(o.id);
-	log_set_level(o.level);
-	if (o.log_path && log_to_file(o.log_path, &e))
+	fatal_set_name(name);
+	if (start_log(&o, &e))
 		return fail(name, EXIT_CODE_ERROR, &e);
 	log_info("Running %s v%s", name, vmm.identity.version);
+	if (start_metrics(&o, &e))
+		return fail(name, EXIT_CODE_ERROR, &e);
 
 	ret = run(&o, &e);
 	if (e.code)
 		return fail(name, ret, &e);
 	if (ret >= STOPPED_BY_SIGNAL) {
 		log_info("%s ended by signal %d.", name, ret - STOPPED_BY_SIGNAL);
-		die_by(ret - STOPPED_BY_SIGNAL);
+		fatal_die_by(ret - STOPPED_BY_SIGNAL);
 	}
 	if (ret == EXIT_CODE_OK)
 		log_info("%s exiting successfully. exit_code=0", name);

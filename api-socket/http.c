@@ -406,14 +406,18 @@ const char *http_reason(int status)
 
 size_t http_head(char *buf, int status, bool deprecated, size_t body_len)
 {
+	return http_head_typed(buf, status, deprecated, HTTP_TYPE_JSON, body_len);
+}
+
+size_t http_head_typed(char *buf, int status, bool deprecated, const char *type, size_t body_len)
+{
 	int n = snprintf(buf, HTTP_HEAD_MAX,
 			 "HTTP/1.1 %d \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n%s",
 			 status, deprecated ? "Deprecation: true\r\n" : "");
 
 	if (status != 100 && status != 204)
 		n += snprintf(buf + n, HTTP_HEAD_MAX - (size_t)n,
-			      "Content-Type: application/json\r\nContent-Length: %zu\r\n",
-			      body_len);
+			      "Content-Type: %s\r\nContent-Length: %zu\r\n", type, body_len);
 	n += snprintf(buf + n, HTTP_HEAD_MAX - (size_t)n, "\r\n");
 	return (size_t)n;
 }

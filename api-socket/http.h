@@ -91,6 +91,12 @@ enum http_event http_feed(struct http_parser *p, const char *data, size_t len, s
  */
 size_t http_head(char *buf, int status, bool deprecated, size_t body_len);
 
+/* http_head_typed - the same for a body of another type than JSON. */
+#define HTTP_TYPE_JSON	     "application/json"
+#define HTTP_TYPE_PROMETHEUS "text/plain; version=0.0.4"
+
+size_t http_head_typed(char *buf, int status, bool deprecated, const char *type, size_t body_len);
+
 /* http_reason - "OK", "No Content", "Bad Request": for log lines, never sent. */
 const char *http_reason(int status);
 

@@ -9,6 +9,9 @@
 #include "api-socket/reply.h"
 #include "api-socket/routes.h"
 #include "base/log.h"
+#include "base/text.h"
+#include "vmm/logger.h"
+#include "vmm/metrics.h"
 
 /* A body that does not fit is a bug of ours: REPLY_MAX holds the largest of them. */
 static int body_written(struct server_reply *reply, long len, struct err *e)
@@ -133,6 +136,8 @@ static int patch_net(struct vmm *v, const union decode_out *in, const char *id,
 static int put_action(struct vmm *v, const union decode_out *in, const char *id,
 		      struct server_reply *reply, struct err *e)
 {
+	int ret;
+
 	(void)id;
 	(void)reply;
 	switch (in->action.action_type) {
@@ -140,63 +145,137 @@ static int put_action(struct vmm *v, const union decode_out *in, const char *id,
 		if (v->state != VMM_NOT_STARTED)
 			return err_set(e, 0, ROUTE_AFTER_START);
 		return vmm_start(v, e);
+	case ACTION_FLUSH_METRICS:
+		if (v->state == VMM_NOT_STARTED)
+			return err_set(e, 0, ROUTE_BEFORE_START);
+		ret = metrics_flush();
+		return ret ? err_set(e, -ret, "Internal VMM error: Failed to write metrics") : 0;
 	default:
 		if (v->state == VMM_NOT_STARTED)
 			return err_set(e, 0, ROUTE_BEFORE_START);
-		return err_set(e, 0, "This action is not supported by this version of mote yet.");
+		return machine_ctrl_alt_del(v->machine, e);
 	}
+}
+
+static int put_logger(struct vmm *v, const union decode_out *in, const char *id,
+		      struct server_reply *reply, struct err *e)
+{
+	(void)v;
+	(void)id;
+	(void)reply;
+	return logger_apply(&in->logger, e) ? err_wrap(e, "Logger error") : 0;
+}
+
+static int put_metrics(struct vmm *v, const union decode_out *in, const char *id,
+		       struct server_reply *reply, struct err *e)
+{
+	(void)id;
+	(void)reply;
+	return metrics_configure(&in->metrics, v->id, e) ? err_wrap(e, "Metrics error") : 0;
+}
+
+static int get_metrics(struct vmm *v, const union decode_out *in, const char *id,
+		       struct server_reply *reply, struct err *e)
+{
+	struct text t = text_init(reply->body, REPLY_MAX);
+
+	(void)v;
+	(void)in;
+	(void)id;
+	metrics_put_prometheus(&t);
+	reply->prometheus = true;
+	return body_written(reply, t.cut ? -ENOSPC : (long)t.len, e);
+}
+
+static int put_serial(struct vmm *v, const union decode_out *in, const char *id,
+		      struct server_reply *reply, struct err *e)
+{
+	(void)id;
+	(void)reply;
+	return config_put_serial(&v->config, &in->serial, e);
 }
 
 static int patch_vm(struct vmm *v, const union decode_out *in, const char *id,
 		    struct server_reply *reply, struct err *e)
 {
+	const bool pause = in->vm_state.state == VM_STATE_PAUSED;
+	const uint64_t start_us = virtio_now_us();
+	int ret;
+
 	(void)id;
 	(void)reply;
-	if (in->vm_state.state == VM_STATE_PAUSED)
-		return vmm_pause(v, e);
-	return vmm_resume(v, e);
+	ret = pause ? vmm_pause(v, e) : vmm_resume(v, e);
+	if (!ret)
+		metric_set(&metrics.latency[pause ? LATENCY_PAUSE : LATENCY_RESUME],
+			   virtio_now_us() - start_us);
+	return ret;
 }
 
-#define REFUSE(m, p, sentence)                                                                     \
+#define REFUSE(m, p, c, sentence)                                                                  \
 	{                                                                                          \
-		.methods = (m), .path = (p), .states = ROUTE_ANY, .refusal = (sentence)            \
+		.methods = (m), .path = (p), .states = ROUTE_ANY, .refusal = (sentence),           \
+		.count = (c)                                                                       \
 	}
 #define BY_DESIGN(what)                                                                            \
 	what " is not supported by design: mote has net, block and serial devices only."
 #define NOT_YET(what) what " is not supported by this version of mote yet."
+#define NO_COUNT METRICS_NOT_COUNTED
 
 const struct route routes[] = {
-	{ ROUTE_GET, "", false, ROUTE_ANY, NULL, get_instance, NULL },
-	{ ROUTE_GET, "version", false, ROUTE_ANY, NULL, get_version, NULL },
-	{ ROUTE_GET, "vm/config", false, ROUTE_ANY, NULL, get_vm_config, NULL },
-	{ ROUTE_GET, "machine-config", false, ROUTE_ANY, NULL, get_machine_config, NULL },
+	{ ROUTE_GET, "", false, ROUTE_ANY, NULL, get_instance, NULL, METRICS_GET_INSTANCE_INFO },
+	{ ROUTE_GET, "version", false, ROUTE_ANY, NULL, get_version, NULL,
+	  METRICS_GET_VMM_VERSION },
+	{ ROUTE_GET, "vm/config", false, ROUTE_ANY, NULL, get_vm_config, NULL, NO_COUNT },
+	{ ROUTE_GET, "metrics", false, ROUTE_ANY, NULL, get_metrics, NULL, NO_COUNT },
+	{ ROUTE_GET, "machine-config", false, ROUTE_ANY, NULL, get_machine_config, NULL,
+	  METRICS_GET_MACHINE_CFG },
 	{ ROUTE_PUT, "machine-config", false, ROUTE_PRE, &decode_machine_put, put_machine_config,
-	  NULL },
+	  NULL, METRICS_PUT_MACHINE_CFG },
 	{ ROUTE_PATCH, "machine-config", false, ROUTE_PRE, &decode_machine_patch,
-	  patch_machine_config, NULL },
-	{ ROUTE_PUT, "boot-source", false, ROUTE_PRE, &decode_boot_source, put_boot_source, NULL },
-	{ ROUTE_PUT, "drives", true, ROUTE_PRE, &decode_drive_put, put_drive, NULL },
-	{ ROUTE_PUT, "network-interfaces", true, ROUTE_PRE, &decode_net_put, put_net, NULL },
-	{ ROUTE_PUT, "actions", false, ROUTE_ANY, &decode_action, put_action, NULL },
-	{ ROUTE_PATCH, "vm", false, ROUTE_POST, &decode_vm_patch, patch_vm, NULL },
+	  patch_machine_config, NULL, METRICS_PATCH_MACHINE_CFG },
+	{ ROUTE_PUT, "boot-source", false, ROUTE_PRE, &decode_boot_source, put_boot_source, NULL,
+	  METRICS_PUT_BOOT_SOURCE },
+	{ ROUTE_PUT, "drives", true, ROUTE_PRE, &decode_drive_put, put_drive, NULL,
+	  METRICS_PUT_DRIVE },
+	{ ROUTE_PUT, "network-interfaces", true, ROUTE_PRE, &decode_net_put, put_net, NULL,
+	  METRICS_PUT_NETWORK },
+	{ ROUTE_PUT, "logger", false, ROUTE_PRE, &decode_logger, put_logger, NULL,
+	  METRICS_PUT_LOGGER },
+	{ ROUTE_PUT, "metrics", false, ROUTE_PRE, &decode_metrics, put_metrics, NULL,
+	  METRICS_PUT_METRICS },
+	{ ROUTE_PUT, "serial", false, ROUTE_PRE, &decode_serial, put_serial, NULL,
+	  METRICS_PUT_SERIAL },
+	{ ROUTE_PUT, "actions", false, ROUTE_ANY, &decode_action, put_action, NULL,
+	  METRICS_PUT_ACTIONS },
+	{ ROUTE_PATCH, "vm", false, ROUTE_POST, &decode_vm_patch, patch_vm, NULL, NO_COUNT },
 
-	{ ROUTE_PATCH, "drives", true, ROUTE_POST, &decode_drive_patch, patch_drive, NULL },
-	{ ROUTE_PATCH, "network-interfaces", true, ROUTE_POST, &decode_net_patch, patch_net, NULL },
-	{ ROUTE_DELETE, "drives", true, ROUTE_POST, NULL, NULL, NOT_YET("Removing a drive") },
+	{ ROUTE_PATCH, "drives", true, ROUTE_POST, &decode_drive_patch, patch_drive, NULL,
+	  METRICS_PATCH_DRIVE },
+	{ ROUTE_PATCH, "network-interfaces", true, ROUTE_POST, &decode_net_patch, patch_net,
+	  NULL, METRICS_PATCH_NETWORK },
+	{ ROUTE_DELETE, "drives", true, ROUTE_POST, NULL, NULL, NOT_YET("Removing a drive"),
+	  NO_COUNT },
 	{ ROUTE_DELETE, "network-interfaces", true, ROUTE_POST, NULL, NULL,
-	  NOT_YET("Removing a network interface") },
-	REFUSE(ROUTE_PUT, "cpu-config", NOT_YET("A CPU configuration")),
-	REFUSE(ROUTE_PUT, "logger", NOT_YET("Configuring the logger")),
-	REFUSE(ROUTE_PUT, "metrics", NOT_YET("Configuring metrics")),
-	REFUSE(ROUTE_PUT, "serial", NOT_YET("Configuring the serial port")),
-	REFUSE(ROUTE_PUT, "snapshot/create", NOT_YET("Creating a snapshot")),
-	REFUSE(ROUTE_PUT, "snapshot/load", NOT_YET("Loading a snapshot")),
-	REFUSE(ROUTE_GET | ROUTE_PUT | ROUTE_PATCH, "mmds", NOT_YET("The metadata service")),
-	REFUSE(ROUTE_GET | ROUTE_PUT | ROUTE_PATCH, "balloon", BY_DESIGN("A balloon device")),
-	REFUSE(ROUTE_GET | ROUTE_PUT | ROUTE_PATCH, "hotplug/memory", BY_DESIGN("Memory hot-plug")),
-	REFUSE(ROUTE_PUT | ROUTE_PATCH | ROUTE_DELETE, "pmem", BY_DESIGN("A pmem device")),
-	REFUSE(ROUTE_PUT, "vsock", BY_DESIGN("A vsock device")),
-	REFUSE(ROUTE_PUT, "entropy", BY_DESIGN("An entropy device")),
+	  NOT_YET("Removing a network interface"), NO_COUNT },
+	REFUSE(ROUTE_PUT, "cpu-config", METRICS_PUT_CPU_CFG, NOT_YET("A CPU configuration")),
+	REFUSE(ROUTE_PUT, "snapshot/create", NO_COUNT, NOT_YET("Creating a snapshot")),
+	REFUSE(ROUTE_PUT, "snapshot/load", NO_COUNT, NOT_YET("Loading a snapshot")),
+	REFUSE(ROUTE_GET, "mmds", METRICS_GET_MMDS, NOT_YET("The metadata service")),
+	REFUSE(ROUTE_PUT, "mmds", METRICS_PUT_MMDS, NOT_YET("The metadata service")),
+	REFUSE(ROUTE_PATCH, "mmds", METRICS_PATCH_MMDS, NOT_YET("The metadata service")),
+	REFUSE(ROUTE_GET | ROUTE_PUT | ROUTE_PATCH, "balloon", NO_COUNT,
+	       BY_DESIGN("A balloon device")),
+	REFUSE(ROUTE_GET, "hotplug/memory", METRICS_GET_HOTPLUG_MEMORY,
+	       BY_DESIGN("Memory hot-plug")),
+	REFUSE(ROUTE_PUT, "hotplug/memory", METRICS_PUT_HOTPLUG_MEMORY,
+	       BY_DESIGN("Memory hot-plug")),
+	REFUSE(ROUTE_PATCH, "hotplug/memory", METRICS_PATCH_HOTPLUG_MEMORY,
+	       BY_DESIGN("Memory hot-plug")),
+	REFUSE(ROUTE_PUT, "pmem", METRICS_PUT_PMEM, BY_DESIGN("A pmem device")),
+	REFUSE(ROUTE_PATCH, "pmem", METRICS_PATCH_PMEM, BY_DESIGN("A pmem device")),
+	REFUSE(ROUTE_DELETE, "pmem", NO_COUNT, BY_DESIGN("A pmem device")),
+	REFUSE(ROUTE_PUT, "vsock", METRICS_PUT_VSOCK, BY_DESIGN("A vsock device")),
+	REFUSE(ROUTE_PUT, "entropy", NO_COUNT, BY_DESIGN("An entropy device")),
 };
 
 const size_t nr_routes = sizeof(routes) / sizeof(routes[0]);

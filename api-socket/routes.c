@@ -150,8 +150,9 @@ static int take_id(struct http_request *rest, char *id, size_t max, struct err *
 	return 0;
 }
 
+/* @count: where the request counts, or METRICS_NOT_COUNTED. */
 static int dispatch(struct vmm *v, const struct http_request *req, struct server_reply *reply,
-		    struct err *e)
+		    enum metrics_request *count, struct err *e)
 {
 	struct http_request path = *req, rest = *req;
 	const struct route *r;
@@ -171,6 +172,7 @@ static int dispatch(struct vmm *v, const struct http_request *req, struct server
 		return err_set(e, 0, "Invalid request method and/or path: %s %.*s.",
 			       http_method_name(req->method), (int)len, first);
 	}
+	*count = r->count;
 	if (r->has_id) {
 		ret = take_id(&rest, id, sizeof(id), e);
 		if (ret)
@@ -244,11 +246,18 @@ static uint64_t now_us(void)
 
 void routes_handle(void *vmm, const struct http_request *req, struct server_reply *reply)
 {
+	enum metrics_request count = METRICS_NOT_COUNTED;
 	const uint64_t start_us = now_us();
 	struct err e;
+	int ret;
 
+	/* Lines about requests look as if they came from the thread that others have for the API. */
+	log_thread("fc_api");
 	log_request(req);
-	if (!dispatch(vmm, req, reply, &e)) {
+	log_thread("main");
+	ret = dispatch(vmm, req, reply, &count, &e);
+	log_thread("fc_api");
+	if (!ret) {
 		reply->status = reply->body_len ? 200 : 204;
 		log_info("The request was executed successfully. Status code: %d %s.",
 			 reply->status, http_reason(reply->status));
@@ -261,4 +270,12 @@ void routes_handle(void *vmm, const struct http_request *req, struct server_repl
 	}
 	log_debug("Total previous API call duration: %llu us.",
 		  (unsigned long long)(now_us() - start_us));
+	log_thread("main");
+	if (reply->deprecated)
+		metric_inc(&metrics.deprecated_calls);
+	if (count == METRICS_NOT_COUNTED)
+		return;
+	metric_inc(&metrics.request[count]);
+	if (ret && req->method != HTTP_GET)
+		metric_inc(&metrics.request[count + 1]);
 }

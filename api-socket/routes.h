@@ -14,6 +14,7 @@
 #include "api-socket/decode.h"
 #include "api-socket/http.h"
 #include "api-socket/server.h"
+#include "vmm/metrics.h"
 #include "vmm/vmm.h"
 
 /* Methods of a row, as bits. */
@@ -44,6 +45,7 @@ struct route {
 	int (*fn)(struct vmm *v, const union decode_out *in, const char *id,
 		  struct server_reply *reply, struct err *e);
 	const char *refusal; /* the sentence of the refusal */
+	enum metrics_request count; /* what it counts as */
 };
 
 /* The table: rows in the order they are tried. */

@@ -101,10 +101,13 @@ static bool conn_flush(struct conn *c)
 }
 
 /* Put the head in front of a body that stands at out + HTTP_HEAD_MAX. */
-static void conn_reply(struct conn *c, int status, bool deprecated, size_t body_len)
+static void conn_reply(struct conn *c, const struct server_reply *r)
 {
 	char head[HTTP_HEAD_MAX];
-	size_t head_len = http_head(head, status, deprecated, body_len);
+	const size_t body_len = r->body_len;
+	size_t head_len = http_head_typed(head, r->status, r->deprecated,
+					  r->prometheus ? HTTP_TYPE_PROMETHEUS : HTTP_TYPE_JSON,
+					  body_len);
 
 	assert(c->out_len == 0 && body_len <= REPLY_MAX);
 	c->out_pos = HTTP_HEAD_MAX - head_len;
@@ -120,7 +123,7 @@ static void conn_request(struct conn *c)
 	conf->handle(conf->ctx, &c->parser->req, &reply);
 	if (c->parser->req.body_len > KEEP_MAX)
 		madvise(c->body, pages(conf->payload_max), MADV_DONTNEED);
-	conn_reply(c, reply.status, reply.deprecated, reply.body_len);
+	conn_reply(c, &reply);
 }
 
 /* Parse and answer until input or room for replies ends. */
@@ -137,11 +140,12 @@ static void conn_run(struct conn *c)
 			conn_request(c);
 			break;
 		case HTTP_CONTINUE:
-			conn_reply(c, 100, false, 0);
+			conn_reply(c, &(struct server_reply){ .status = 100 });
 			break;
 		case HTTP_BAD:
 			memcpy(c->out + HTTP_HEAD_MAX, p->error, p->error_len);
-			conn_reply(c, 400, false, p->error_len);
+			conn_reply(c, &(struct server_reply){ .status = 400,
+							      .body_len = p->error_len });
 			break;
 		}
 		c->in_pos += used;

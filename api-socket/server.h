@@ -25,6 +25,7 @@ struct server;
 struct server_reply {
 	int status;	 /* 200, 204, 400, 500 */
 	bool deprecated; /* add "Deprecation: true" */
+	bool prometheus; /* the body is text in Prometheus' format instead of JSON */
 	char *body;	 /* REPLY_MAX bytes */
 	size_t body_len;
 };

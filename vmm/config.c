@@ -49,6 +49,7 @@ void config_init(struct config *c)
 	c->has_logger = false;
 	c->has_metrics = false;
 	c->has_serial = false;
+	c->boot_timer = false;
 	c->nr_drives = 0;
 	c->nr_nets = 0;
 	c->boot_source.kernel_fd = -1;

@@ -201,6 +201,7 @@ struct config {
 	bool has_logger;  /* from the config file only */
 	bool has_metrics; /* from the config file only */
 	bool has_serial;
+	bool boot_timer; /* --boot-timer */
 	size_t nr_drives;
 	size_t nr_nets;
 	struct boot_source_config boot_source;

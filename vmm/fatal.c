@@ -9,100 +9,153 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/log.h"
+#include "base/text.h"
+#include "vmm/metrics.h"
 #include "vmm/terminal.h"
 
-#define FATAL_LINE_MAX 256
+#define FATAL_LINE_MAX 512
+
+/* asm-generic/siginfo.h, which no libc lets us include; some have this name and some have not. */
+#ifndef SYS_SECCOMP
+#define SYS_SECCOMP 1
+#endif
 
 static char socket_path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
 static const struct mem *_Atomic guest_mem;
+static atomic_flag dying = ATOMIC_FLAG_INIT;
 
 static const struct {
 	int signal;
 	int code;
+	metric_t *metric;
 } fatal_signal[] = {
-	{ SIGSYS, EXIT_CODE_SIGSYS },	{ SIGBUS, EXIT_CODE_SIGBUS },
-	{ SIGSEGV, EXIT_CODE_SIGSEGV }, { SIGXFSZ, EXIT_CODE_SIGXFSZ },
-	{ SIGXCPU, EXIT_CODE_SIGXCPU }, { SIGHUP, EXIT_CODE_SIGHUP },
-	{ SIGILL, EXIT_CODE_SIGILL },
+	{ SIGSYS, EXIT_CODE_SIGSYS, &metrics.seccomp_faults },
+	{ SIGBUS, EXIT_CODE_SIGBUS, &metrics.signal[METRICS_SIGBUS] },
+	{ SIGSEGV, EXIT_CODE_SIGSEGV, &metrics.signal[METRICS_SIGSEGV] },
+	{ SIGXFSZ, EXIT_CODE_SIGXFSZ, &metrics.signal[METRICS_SIGXFSZ] },
+	{ SIGXCPU, EXIT_CODE_SIGXCPU, &metrics.signal[METRICS_SIGXCPU] },
+	{ SIGHUP, EXIT_CODE_SIGHUP, &metrics.signal[METRICS_SIGHUP] },
+	{ SIGILL, EXIT_CODE_SIGILL, &metrics.signal[METRICS_SIGILL] },
+	{ SIGABRT, EXIT_CODE_ABORT, &metrics.panics },
 };
 
-/* One line in a fixed buffer: stdio and the log are not async-signal-safe. */
+/* A sentence in a fixed buffer: stdio is not async-signal-safe. */
 struct line {
+	struct text text;
 	char buf[FATAL_LINE_MAX];
-	size_t len;
 };
 
-static void line_str(struct line *l, const char *s)
+static void line_init(struct line *l)
 {
-	while (*s && l->len < sizeof(l->buf) - 1)
-		l->buf[l->len++] = *s++;
+	l->text = text_init(l->buf, sizeof(l->buf) - 1);
 }
 
-static void line_num(struct line *l, uint64_t v, unsigned int base)
+void fatal_die_by(int signo)
 {
-	char digits[24];
-	size_t n = 0;
+	sigset_t set;
 
-	do {
-		digits[n++] = "0123456789abcdef"[v % base];
-		v /= base;
-	} while (v);
-	while (n > 0 && l->len < sizeof(l->buf) - 1)
-		l->buf[l->len++] = digits[--n];
+	signal(signo, SIG_DFL);
+	sigemptyset(&set);
+	sigaddset(&set, signo);
+	kill(getpid(), signo);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+/* For the last line of the log. */
+static const char *app_name = "mote";
+
+void fatal_set_name(const char *name)
+{
+	app_name = name;
 }
 
 static _Noreturn void fatal_exit(struct line *l, int code)
 {
+	struct line last;
+
+	/* Two threads may be hit at once: the first one speaks, the other waits for the end. */
+	while (atomic_flag_test_and_set(&dying))
+		pause();
+	log_signal(LOG_AT(LOG_ERROR), __FILE__, l->buf, l->text.len);
+	/* Also where a supervisor looks; nothing can be done about what cannot be written. */
+	l->buf[l->text.len] = '\n';
+	if (write(STDERR_FILENO, l->buf, l->text.len + 1) < 0)
+		l->text.len = 0;
+	metrics_dying();
 	terminal_restore();
 	if (socket_path[0])
 		unlink(socket_path);
-	l->buf[l->len++] = '\n';
-	/* Nothing can be done about a line that cannot be written. */
-	if (write(STDERR_FILENO, l->buf, l->len) < 0)
-		_exit(code);
+	if (code == EXIT_CODE_ABORT)
+		fatal_die_by(SIGABRT);
+	line_init(&last);
+	text_str(&last.text, app_name);
+	text_str(&last.text, " exiting with error. exit_code=");
+	text_i64(&last.text, code);
+	log_signal(LOG_AT(LOG_ERROR), __FILE__, last.buf, last.text.len);
 	_exit(code);
 }
 
 static void line_lost_ram(struct line *l)
 {
-	line_str(l, "a file mapped into guest RAM (kernel or initrd) was cut or could not be read; "
-		    "keep such files unchanged while VMs use them");
+	text_str(&l->text, "a file mapped into guest RAM (kernel or initrd) was cut or could not be read; "
+			   "keep such files unchanged while VMs use them");
 }
 
 static void fatal_handler(int sig, siginfo_t *info, void *context)
 {
 	const struct mem *m = atomic_load(&guest_mem);
-	struct line l = { .len = 0 };
-	gpa_t a;
 	int code = EXIT_CODE_ERROR;
+	struct line l;
+	gpa_t a;
 
 	(void)context;
-	for (size_t i = 0; i < sizeof(fatal_signal) / sizeof(fatal_signal[0]); i++)
-		if (fatal_signal[i].signal == sig)
-			code = fatal_signal[i].code;
-
-	line_str(&l, "Shutting down VM after intercepting signal ");
-	line_num(&l, (uint64_t)sig, 10);
-	line_str(&l, ", code ");
-	if (info->si_code < 0)
-		line_str(&l, "-");
-	line_num(&l, (uint64_t)(info->si_code < 0 ? -info->si_code : info->si_code), 10);
-	if (sig == SIGSYS) {
-		line_str(&l, ", system call ");
-		line_num(&l, (uint64_t)info->si_syscall, 10);
+	for (size_t i = 0; i < sizeof(fatal_signal) / sizeof(fatal_signal[0]); i++) {
+		if (fatal_signal[i].signal != sig)
+			continue;
+		code = fatal_signal[i].code;
+		metric_set(fatal_signal[i].metric, 1);
+	}
+	line_init(&l);
+	text_str(&l.text, "Shutting down VM after intercepting signal ");
+	text_i64(&l.text, sig);
+	text_str(&l.text, ", code ");
+	text_i64(&l.text, info->si_code);
+	if (sig == SIGSYS && info->si_code == SYS_SECCOMP) {
+		text_str(&l.text, ", bad syscall (");
+		text_i64(&l.text, info->si_syscall);
+		text_char(&l.text, ')');
 	}
 	if (sig == SIGBUS && m && mem_owns(m, info->si_addr, &a)) {
-		line_str(&l, ", guest address 0x");
-		line_num(&l, a.v, 16);
-		line_str(&l, ": ");
+		text_str(&l.text, ", guest address 0x");
+		text_hex(&l.text, a.v);
+		text_str(&l.text, ": ");
 		line_lost_ram(&l);
 	}
+	text_char(&l.text, '.');
 	fatal_exit(&l, code);
+}
+
+/*
+ * A reader of ours went away, which the writer learns from EPIPE; here it is only counted. A line
+ * is for the signal that somebody sent: about our own pipes it could be written into the broken one,
+ * and so on for ever.
+ */
+static void sigpipe_handler(int sig, siginfo_t *info, void *context)
+{
+	static const char text[] = "Received signal 13, code 0.";
+	int saved = errno;
+
+	(void)sig;
+	(void)context;
+	metric_inc(&metrics.signal[METRICS_SIGPIPE]);
+	if (info->si_pid != getpid())
+		log_signal(LOG_AT(LOG_ERROR), __FILE__, text, sizeof(text) - 1);
+	errno = saved;
 }
 
 int fatal_init(struct err *e)
@@ -115,6 +168,10 @@ int fatal_init(struct err *e)
 	for (size_t i = 0; i < sizeof(fatal_signal) / sizeof(fatal_signal[0]); i++)
 		if (sigaction(fatal_signal[i].signal, &action, NULL) < 0)
 			return err_set(e, errno, "handler for signal %d", fatal_signal[i].signal);
+	action.sa_sigaction = sigpipe_handler;
+	action.sa_flags = SA_SIGINFO | SA_RESTART;
+	if (sigaction(SIGPIPE, &action, NULL) < 0)
+		return err_set(e, errno, "handler for signal %d", SIGPIPE);
 	return 0;
 }
 
@@ -133,9 +190,11 @@ void fatal_set_mem(const struct mem *m)
 
 _Noreturn void fatal_guest_memory_lost(void)
 {
-	struct line l = { .len = 0 };
+	struct line l;
 
-	line_str(&l, "Shutting down VM: ");
+	line_init(&l);
+	text_str(&l.text, "Shutting down VM: ");
 	line_lost_ram(&l);
+	metric_set(&metrics.signal[METRICS_SIGBUS], 1);
 	fatal_exit(&l, EXIT_CODE_SIGBUS);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fatal.h - signals that end the process at once: one sentence, the documented exit code, a clean
- * terminal, no socket left behind.
+ * fatal.h - signals that end the process at once: one sentence in the log, one last line of metrics,
+ * the documented exit code, a clean terminal, no socket left behind.
  *
  * Handlers run on whichever thread was hit and use only async-signal-safe calls. Exit codes as in
  * Firecracker: SIGSYS 148, SIGBUS 149, SIGSEGV 150, SIGXFSZ 151, SIGXCPU 154, SIGHUP 156, SIGILL 157.
+ * SIGABRT, which is how an assertion ends us, does the same and then stays SIGABRT. SIGPIPE is counted.
  */
 #pragma once
 
@@ -25,10 +26,20 @@ enum exit_code {
 	EXIT_CODE_SIGPIPE = 155,
 	EXIT_CODE_SIGHUP = 156,
 	EXIT_CODE_SIGILL = 157,
+	EXIT_CODE_ABORT = 256, /* never seen: the process ends by SIGABRT */
 };
 
 /* fatal_init - install the handlers. Errors: errno of sigaction. */
 int fatal_init(struct err *e);
+
+/* fatal_set_name - what the last line of the log calls this program; not copied. */
+void fatal_set_name(const char *name);
+
+/*
+ * fatal_die_by - end by @signo as if we had never caught it, so that a supervisor sees the signal
+ * and not an exit code. Async-signal-safe.
+ */
+void fatal_die_by(int signo);
 
 /* fatal_set_socket - path to unlink on the way out; copied; NULL forgets it. */
 void fatal_set_socket(const char *path);

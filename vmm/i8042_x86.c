@@ -7,6 +7,7 @@
  */
 #include "vmm/i8042_x86.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* Offsets from port 0x60. */
@@ -69,6 +70,22 @@ static void i8042_push(struct i8042 *k, uint8_t byte)
 	k->len++;
 	if (k->len == 1 && (k->ctr & CTR_KBD_INT))
 		irq_raise(&k->irq);
+}
+
+int i8042_ctrl_alt_del(struct i8042 *k)
+{
+	/* left Ctrl, left Alt, Delete: what a keyboard sends, and what CTR_TRANSLATE makes of it */
+	static const uint8_t set2[] = { 0x14, 0x11, 0xe0, 0x71 };
+	static const uint8_t set1[] = { 0x1d, 0x38, 0xe0, 0x53 };
+	const uint8_t *keys = k->ctr & CTR_TRANSLATE ? set1 : set2;
+
+	if (k->len + sizeof(set2) > I8042_BUFFER) {
+		metric_inc(&k->metrics.error_count);
+		return -ENOSPC;
+	}
+	for (size_t i = 0; i < sizeof(set2); i++)
+		i8042_push(k, keys[i]);
+	return 0;
 }
 
 static uint8_t i8042_pop(struct i8042 *k)

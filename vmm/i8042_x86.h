@@ -47,5 +47,11 @@ int i8042_init(struct i8042 *k, unsigned int gsi, void (*reset)(void *ctx), void
 	       struct err *e);
 void i8042_fini(struct i8042 *k);
 
+/*
+ * i8042_ctrl_alt_del - the keys go down, in the code set that the guest chose; with k->lock held.
+ * -ENOSPC, and none of them, when the guest has left too much unread.
+ */
+int i8042_ctrl_alt_del(struct i8042 *k);
+
 /* Ports 0x60-0x64, dev is a struct i8042. */
 extern const struct bus_ops i8042_bus_ops;

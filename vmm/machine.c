@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "virtio/mmio.h"
 #include "vmm/fatal.h"
@@ -39,9 +40,20 @@ static int build_memory(struct machine *m, struct err *e)
 
 static int build_serial(struct machine *m, struct err *e)
 {
-	int ret = serial_init(&m->serial, m->loop, terminal_input(), terminal_output(),
-			      arch_serial_gsi(), e);
+	const struct serial_config *c = &m->config->serial;
+	int in = -1, out, ret;
 
+	if (m->config->has_serial && c->has_serial_out_path) {
+		/* Whoever sends the console elsewhere keeps the terminal: nothing is read from it. */
+		out = fd_open_output(c->serial_out_path, 0, "serial port", e);
+		if (out < 0)
+			return out;
+		m->serial_fd = out;
+	} else {
+		in = terminal_input();
+		out = terminal_output();
+	}
+	ret = serial_init(&m->serial, m->loop, in, out, arch_serial_gsi(), e);
 	if (ret)
 		return ret;
 	m->has_serial = true;
@@ -202,6 +214,7 @@ int machine_build(const struct config *c, struct loop *l, struct machine **out, 
 	m->loop = l;
 	m->kvm.dev_fd = -1;
 	m->kvm.vm_fd = -1;
+	m->serial_fd = -1;
 	vcpus_init(&m->vcpus, l, &m->mmio);
 	ret = build_steps(m, e);
 	if (ret) {
@@ -250,6 +263,7 @@ void machine_destroy(struct machine *m)
 	arch_destroy(m);
 	if (m->has_serial)
 		serial_fini(&m->serial);
+	fd_close(&m->serial_fd);
 	terminal_restore();
 	kvm_close(&m->kvm);
 	fatal_set_mem(NULL);

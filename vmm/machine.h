@@ -30,6 +30,15 @@ int machine_start(struct machine *m, struct err *e);
 int machine_pause(struct machine *m, struct err *e);
 int machine_resume(struct machine *m, struct err *e);
 
+/* machine_publish - show everything that @m counts to the metrics; metrics_forget ends it. */
+void machine_publish(struct machine *m);
+
+/*
+ * machine_ctrl_alt_del - press the three keys that ask a guest to restart. Errors: ENOSPC (the guest
+ * does not read its keyboard), ENOTSUP (an architecture without one).
+ */
+int machine_ctrl_alt_del(struct machine *m, struct err *e);
+
 /*
  * machine_set_drive_file - let drive @drive (its place in the config) go on with the file at @path,
  * which may be the one it has, grown; the guest is told about the new size. Returns the new fd,

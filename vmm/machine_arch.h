@@ -44,6 +44,7 @@ struct machine {
 	struct vcpus vcpus;
 	struct serial serial;
 	bool has_serial; /* serial_init succeeded */
+	int serial_fd;	 /* file or FIFO of PUT /serial, or -1 */
 	struct machine_device device[CONFIG_DEVICES_MAX];
 	size_t nr_devices; /* device[] entries to be torn down */
 	struct arch *arch;
@@ -67,6 +68,9 @@ unsigned int arch_serial_gsi(void);
 
 /* arch_add_platform - the devices that are not virtio, on their buses and interrupts. */
 int arch_add_platform(struct machine *m, struct err *e);
+
+/* arch_publish - the architecture's part of machine_publish. */
+void arch_publish(struct machine *m);
 
 /* arch_setup_boot - command line, tables and the state of every vCPU; last step of building. */
 int arch_setup_boot(struct machine *m, struct err *e);

@@ -16,10 +16,12 @@
 #include "boot/cmdline.h"
 #include "boot/layout_x86.h"
 #include "boot/setup_x86.h"
+#include "vmm/boot_timer.h"
 #include "vmm/cpuid_x86.h"
 #include "vmm/fatal.h"
 #include "vmm/i8042_x86.h"
 #include "vmm/machine_arch.h"
+#include "vmm/metrics.h"
 
 /* Index registers of the MSRs below (Intel SDM 4, table 2-2). */
 #define MSR_IA32_MTRR_DEF_TYPE 0x2ff
@@ -142,9 +144,32 @@ int arch_add_platform(struct machine *m, struct err *e)
 		return ret;
 	a->has_i8042 = true;
 	ret = kvm_add_irqfd(&m->kvm, &a->i8042.irq, e);
+	if (ret == 0 && m->config->boot_timer)
+		ret = boot_timer_add(&m->mmio, GPA(LAYOUT_BOOT_TIMER), e);
 	for (size_t i = 0; ret == 0 && i < sizeof(range) / sizeof(range[0]); i++)
 		ret = bus_add(&a->pio, &range[i], e);
 	return ret;
+}
+
+void arch_publish(struct machine *m)
+{
+	metrics_set_source(METRICS_I8042, &m->arch->i8042.metrics.error_count,
+			   sizeof(m->arch->i8042.metrics) / sizeof(metric_t));
+}
+
+int machine_ctrl_alt_del(struct machine *m, struct err *e)
+{
+	struct i8042 *k = &m->arch->i8042;
+	int ret;
+
+	pthread_mutex_lock(&k->lock);
+	ret = i8042_ctrl_alt_del(k);
+	pthread_mutex_unlock(&k->lock);
+	if (ret)
+		return err_set(e, ENOSPC,
+			       "The guest does not read its keyboard, so Ctrl-Alt-Del cannot be "
+			       "sent");
+	return 0;
 }
 
 /* What the operator gave, and after it what only we know. */

@@ -75,13 +75,16 @@ static void vcpu_mmio(struct vcpu *v)
 	struct kvm_run *run = v->run;
 	/* The page is ours and KVM's, no guest can write to it; KVM gives at most 8 bytes. */
 	size_t len = run->mmio.len <= sizeof(run->mmio.data) ? run->mmio.len : 0;
+	uint64_t start_us = virtio_now_us();
 
 	if (run->mmio.is_write) {
 		metric_inc(&s->metrics.exit_mmio_write);
 		bus_write(s->mmio, run->mmio.phys_addr, run->mmio.data, len);
+		virtio_agg_add(&s->metrics.exit_mmio_write_agg, virtio_now_us() - start_us);
 	} else {
 		metric_inc(&s->metrics.exit_mmio_read);
 		bus_read(s->mmio, run->mmio.phys_addr, run->mmio.data, len);
+		virtio_agg_add(&s->metrics.exit_mmio_read_agg, virtio_now_us() - start_us);
 	}
 }
 
@@ -175,7 +178,7 @@ static void *vcpu_main(void *arg)
 
 	snprintf(name, sizeof(name), "fc_vcpu %u", v->index);
 	pthread_setname_np(pthread_self(), name);
-	log_thread("fc_vcpu");
+	log_thread(name); /* this frame lives as long as the thread */
 	for (;;) {
 		if (atomic_load(&s->order) != VCPU_RUN && !vcpu_wait(v))
 			return NULL;

@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/loop.h"
 #include "base/metrics.h"
+#include "virtio/virtio.h"
 #include "vmm/config.h"
 #include "vmm/kvm.h"
 
@@ -26,6 +27,11 @@ struct vcpu_metrics {
 	metric_t exit_mmio_write;
 	metric_t failures;
 	metric_t kvmclock_ctrl_fails;
+	/* how long the exits above took to handle */
+	struct virtio_agg exit_io_in_agg;
+	struct virtio_agg exit_io_out_agg;
+	struct virtio_agg exit_mmio_read_agg;
+	struct virtio_agg exit_mmio_write_agg;
 };
 
 struct vcpu {

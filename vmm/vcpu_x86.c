@@ -12,6 +12,7 @@ static void vcpu_pio(struct vcpu *v)
 	struct kvm_run *run = v->run;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 	size_t size = run->io.size;
+	uint64_t start_us = virtio_now_us();
 
 	/* A string instruction brings several elements for the same port. */
 	for (uint32_t i = 0; i < run->io.count; i++, data += size) {
@@ -23,6 +24,9 @@ static void vcpu_pio(struct vcpu *v)
 			bus_write(s->pio, run->io.port, data, size);
 		}
 	}
+	virtio_agg_add(run->io.direction == KVM_EXIT_IO_IN ? &s->metrics.exit_io_in_agg :
+							     &s->metrics.exit_io_out_agg,
+		       virtio_now_us() - start_us);
 }
 
 bool vcpu_arch_exit(struct vcpu *v)

@@ -7,6 +7,10 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/log.h"
+#include "vmm/boot_timer.h"
+#include "vmm/metrics.h"
+
 struct vmm_identity vmm_identity(const char *argv0)
 {
 	const char *slash = argv0 ? strrchr(argv0, '/') : NULL;
@@ -24,11 +28,50 @@ void vmm_init(struct vmm *v, const char *id, struct vmm_identity identity, struc
 	v->state = VMM_NOT_STARTED;
 	v->loop = loop;
 	v->machine = NULL;
+	v->metrics_timer.watch.fd = -1;
 	config_init(&v->config);
+}
+
+static void write_metrics(void)
+{
+	int ret = metrics_flush();
+
+	if (ret)
+		log_error("Failed to write metrics: %s (os error %d)", strerror(-ret), -ret);
+}
+
+static void metrics_due(void *ctx)
+{
+	struct vmm *v = ctx;
+
+	write_metrics();
+	timer_arm(&v->metrics_timer, METRICS_PERIOD_US);
+}
+
+/* The first line, and one a minute from now on. */
+static int start_metrics(struct vmm *v, struct err *e)
+{
+	int ret;
+
+	if (!metrics_enabled())
+		return 0;
+	ret = timer_init(&v->metrics_timer, v->loop, metrics_due, v, NULL, e);
+	if (!ret)
+		metrics_due(v);
+	return ret;
 }
 
 void vmm_fini(struct vmm *v)
 {
+	struct err ignored;
+
+	/* Nothing counts any more, so the last line has it all. */
+	if (v->machine)
+		machine_pause(v->machine, &ignored);
+	write_metrics();
+	if (v->metrics_timer.watch.fd >= 0)
+		timer_fini(&v->metrics_timer, v->loop);
+	metrics_forget();
 	machine_destroy(v->machine);
 	v->machine = NULL;
 	config_fini(&v->config);
@@ -55,10 +98,18 @@ int vmm_start(struct vmm *v, struct err *e)
 	ret = config_check(&v->config, e);
 	if (ret)
 		return ret;
+	boot_timer_start();
+	log_debug("event_start: build microvm for boot");
 	ret = machine_build(&v->config, v->loop, &m, e);
+	if (!ret) {
+		log_debug("event_end: build microvm for boot");
+		machine_publish(m);
+		ret = start_metrics(v, e);
+	}
 	if (!ret)
 		ret = machine_start(m, e);
 	if (ret) {
+		metrics_forget();
 		machine_destroy(m);
 		return err_wrap(e, "Start microvm error");
 	}
@@ -69,26 +120,32 @@ int vmm_start(struct vmm *v, struct err *e)
 
 int vmm_pause(struct vmm *v, struct err *e)
 {
+	uint64_t start_us = virtio_now_us();
 	int ret;
 
 	assert(v->state != VMM_NOT_STARTED);
 	if (v->state == VMM_PAUSED)
 		return 0;
 	ret = machine_pause(v->machine, e);
-	if (!ret)
-		v->state = VMM_PAUSED;
-	return ret;
+	if (ret)
+		return ret;
+	v->state = VMM_PAUSED;
+	metric_set(&metrics.latency[LATENCY_VMM + LATENCY_PAUSE], virtio_now_us() - start_us);
+	return 0;
 }
 
 int vmm_resume(struct vmm *v, struct err *e)
 {
+	uint64_t start_us = virtio_now_us();
 	int ret;
 
 	assert(v->state != VMM_NOT_STARTED);
 	if (v->state == VMM_RUNNING)
 		return 0;
 	ret = machine_resume(v->machine, e);
-	if (!ret)
-		v->state = VMM_RUNNING;
-	return ret;
+	if (ret)
+		return ret;
+	v->state = VMM_RUNNING;
+	metric_set(&metrics.latency[LATENCY_VMM + LATENCY_RESUME], virtio_now_us() - start_us);
+	return 0;
 }

@@ -43,6 +43,7 @@ struct vmm {
 	struct loop *loop;	 /* not owned */
 	struct config config;	 /* changed only while VMM_NOT_STARTED, and by vmm_update_* */
 	struct machine *machine; /* NULL before the start */
+	struct timer metrics_timer;
 };
 
 /* vmm_identity - @argv0 whose last component is "firecracker" answers to that name. */
@@ -51,7 +52,7 @@ struct vmm_identity vmm_identity(const char *argv0);
 /* vmm_init - a VMM without a machine; @v is zeroed storage. */
 void vmm_init(struct vmm *v, const char *id, struct vmm_identity identity, struct loop *loop);
 
-/* vmm_fini - destroy the machine, close what the config holds. */
+/* vmm_fini - write the last metrics, destroy the machine, close what the config holds. */
 void vmm_fini(struct vmm *v);
 
 /* vmm_state_name - "Not started", "Running", "Paused", as clients know them. */

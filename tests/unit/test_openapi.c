@@ -164,6 +164,9 @@ static void check_field(size_t schema, const struct decode_field *f)
 	case DECODE_USIZE:
 		cr_assert(strstr(line[type], ": integer"), "%s", f->name);
 		break;
+	case DECODE_STRMAP:
+		cr_assert(strstr(line[type], ": object"), "%s", f->name);
+		break;
 	default:
 		cr_assert(strstr(line[type], ": string"), "%s", f->name);
 	}
