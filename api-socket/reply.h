@@ -12,7 +12,7 @@
 #include "vmm/config.h"
 
 /* The largest body: GET /vm/config with every path at its limit; give at least this much room. */
-#define REPLY_MAX (256 * 1024)
+#define REPLY_MAX 262144U
 
 /* GET /machine-config */
 long reply_machine_config(char *buf, size_t cap, const struct config *c);

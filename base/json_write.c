@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): kept in @w and written through later */
 void json_write_init(struct json_writer *w, char *buf, size_t cap)
 {
 	*w = (struct json_writer){ .buf = buf, .cap = cap };

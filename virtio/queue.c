@@ -73,7 +73,7 @@ int vq_configure(struct vq *vq, const struct vq_ring *ring)
 		vq->fault = "ring address is not aligned";
 		return -EINVAL;
 	}
-	if (!mem_valid(vq->mem, ring->desc, DESC_BYTES * size) ||
+	if (!mem_valid(vq->mem, ring->desc, (uint64_t)DESC_BYTES * size) ||
 	    !mem_valid(vq->mem, ring->avail, AVAIL_BYTES(size)) ||
 	    !mem_valid(vq->mem, ring->used, USED_BYTES(size))) {
 		vq->fault = "ring is not in RAM";

@@ -20,7 +20,7 @@
 #include "vmm/fatal.h"
 
 /* No handler of ours does more than log a line (2 KiB) and write it. */
-#define VCPU_STACK_BYTES (64 * 1024)
+#define VCPU_STACK_BYTES 65536U
 
 /* The first real-time signal that libc leaves to us; it exists to interrupt KVM_RUN. */
 #define VCPU_KICK_SIGNAL SIGRTMIN
