@@ -20,8 +20,9 @@
 
 #define FATAL_LINE_MAX 512
 
+/* asm-generic/siginfo.h, which no libc lets us include; some have this name and some have not. */
 #ifndef SYS_SECCOMP
-#define SYS_SECCOMP 1 /* asm-generic/siginfo.h, which clashes with the one of glibc */
+#define SYS_SECCOMP 1
 #endif
 
 static char socket_path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
@@ -81,6 +82,10 @@ static _Noreturn void fatal_exit(struct line *l, int code)
 	while (atomic_flag_test_and_set(&dying))
 		pause();
 	log_signal(LOG_AT(LOG_ERROR), __FILE__, l->buf, l->text.len);
+	/* Also where a supervisor looks; nothing can be done about what cannot be written. */
+	l->buf[l->text.len] = '\n';
+	if (write(STDERR_FILENO, l->buf, l->text.len + 1) < 0)
+		l->text.len = 0;
 	metrics_dying();
 	terminal_restore();
 	if (socket_path[0])
