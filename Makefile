@@ -83,8 +83,16 @@ endef
 $(eval $(call unit_build,unit,))
 ASAN := -fsanitize=address$(comma)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 $(eval $(call unit_build,asan,$(ASAN)))
+$(eval $(call unit_build,tsan,-fsanitize=thread))
 
-.PHONY: unit unit-asan
+# The tests about what threads share, with a runner of our own: criterion's and TSan want the same addresses.
+C_TSAN := $(C_LIB) $(patsubst %,tests/unit/%.c,test_loop test_log test_bus test_serial test_threads test_virtio_threads \
+	virtio_rig tsan/runner)
+$(B)/tsan/runner: $(C_TSAN:%.c=$(B)/tsan/%.o)
+	$(call SAY,LINK ,$@)
+	$(Q)$(CC) -fsanitize=thread -o $@ $^ -lpthread
+
+.PHONY: unit unit-asan unit-tsan
 unit: $(B)/unit/unit
 	@mkdir -p $(B)/results
 	$< --xml=$(B)/results/unit.xml
@@ -92,6 +100,10 @@ unit: $(B)/unit/unit
 unit-asan: $(B)/asan/unit
 	@mkdir -p $(B)/results
 	$< --xml=$(B)/results/unit-asan.xml
+
+unit-tsan: $(B)/tsan/runner
+	@mkdir -p $(B)/results
+	$< $(B)/results/unit-tsan.xml
 
 # Fuzz targets: with clang's libFuzzer for `make fuzz`, and with a plain driver that replays the corpus for `make test`.
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -137,7 +149,7 @@ clients:
 test:
 	resources/install-deps build test nested
 	@rm -rf $(B)/results; mkdir -p $(B)/results
-	@for t in all unit unit-asan fuzz-replay clients; do $(MAKE) --no-print-directory $$t || bad=1; done; \
+	@for t in all lint-layering unit unit-asan unit-tsan fuzz-replay clients; do $(MAKE) --no-print-directory $$t || bad=1; done; \
 	tests/testbed/run-suite || bad=1; tests/testbed/summary $(B)/results || bad=1; test -z "$$bad"
 
 .PHONY: run
