@@ -25,10 +25,15 @@
 
 #define XEN_ELFNOTE_PHYS32_ENTRY 18U
 
+/* A vmlinux has some 45 sections; a file with more is loaded without looking at them. */
+#define SHDRS_MAX 128U
+
 struct elf {
 	Elf64_Ehdr eh;
 	Elf64_Phdr ph[PHDRS_MAX];
 	unsigned int nr;
+	Elf64_Shdr sh[SHDRS_MAX];
+	unsigned int nr_sections;
 };
 
 /* The identification: before it is known good, no other field has a meaning. */
@@ -271,6 +276,90 @@ static void fill_setup(struct setup_header *h)
 	h->kernel_alignment = 0x1000000;
 }
 
+/*
+ * Sections are needed for speed only, so a table that is absent, too long or out of the file means
+ * that there are none, not an error.
+ */
+static void read_sections(const struct kernel_file *f, struct elf *elf)
+{
+	const Elf64_Ehdr *eh = &elf->eh;
+	uint64_t len = (uint64_t)eh->e_shnum * sizeof(Elf64_Shdr);
+
+	if (eh->e_shentsize != sizeof(Elf64_Shdr) || eh->e_shnum > SHDRS_MAX ||
+	    !kernel_file_has(f, eh->e_shoff, len))
+		return;
+	if (fd_pread_all(f->fd, elf->sh, (size_t)len, eh->e_shoff) == 0)
+		elf->nr_sections = eh->e_shnum;
+}
+
+static int copy_range(struct mem *m, const struct kernel_file *f, uint64_t addr, uint64_t offset,
+		      uint64_t len, struct err *e)
+{
+	struct iovec iov;
+	size_t nr = 0;
+	int r = mem_iov(m, GPA(addr), len, &iov, &nr, 1);
+
+	if (!r)
+		r = fd_pread_all(f->fd, iov.iov_base, iov.iov_len, offset);
+	return r ? err_set(e, -r, "read 0x%" PRIx64 " bytes at offset 0x%" PRIx64, len, offset) : 0;
+}
+
+/* Where a section that is not to be mapped lies in its segment's file bytes; false: not there. */
+static bool section_range(const Elf64_Shdr *sh, const Elf64_Phdr *ph, uint64_t *start,
+			  uint64_t *end)
+{
+	uint64_t room;
+
+	if (!(sh->sh_flags & SHF_ALLOC) ||
+	    (sh->sh_type != SHT_NOBITS && !(sh->sh_flags & SHF_EXECINSTR)))
+		return false;
+	*start = sh->sh_addr - ph->p_vaddr; /* huge when the section lies below the segment */
+	if (*start >= ph->p_filesz)
+		return false;
+	room = ph->p_filesz - *start;
+	*end = *start + (sh->sh_size < room ? sh->sh_size : room);
+	return true;
+}
+
+/*
+ * Put one segment into RAM: mapped, but for two kinds of sections.
+ *
+ * Instructions are copied. Linux patches its own code while it boots (alternatives, returns,
+ * ftrace), so that hardly a page of it stays shared; and a page that is mapped, read, then written
+ * costs the guest three exits of 4 KiB, where copied code costs one exit for 2 MiB.
+ *
+ * bss is left alone. Where a section behind it has contents, the linker gives it room in the file
+ * (Linux: 17 MiB of zeros before .init.scratch); the guest would copy it page by page to clear it.
+ *
+ * A section table that lies harms the guest alone: bytes of the file go nowhere but to their place
+ * in [p_paddr, p_paddr + p_filesz), which was checked, and what is left out stays zero.
+ */
+static int load_segment(struct mem *m, const struct kernel_file *f, const struct elf *elf,
+			const Elf64_Phdr *ph, struct err *e)
+{
+	uint64_t at = 0; /* how much of the segment is done; sections out of order are mapped */
+	uint64_t start, end;
+	int r = 0;
+
+	for (unsigned int i = 0; i < elf->nr_sections && !r; i++) {
+		const Elf64_Shdr *sh = &elf->sh[i];
+
+		if (!section_range(sh, ph, &start, &end) || start < at)
+			continue;
+		if (start > at)
+			r = mem_map_file(m, GPA(ph->p_paddr + at), f->fd, ph->p_offset + at,
+					 start - at, e);
+		if (!r && sh->sh_type != SHT_NOBITS && end > start)
+			r = copy_range(m, f, ph->p_paddr + start, ph->p_offset + start,
+				       end - start, e);
+		at = end;
+	}
+	if (!r && at < ph->p_filesz)
+		r = mem_map_file(m, GPA(ph->p_paddr + at), f->fd, ph->p_offset + at,
+				 ph->p_filesz - at, e);
+	return r;
+}
+
 int elf_load(struct mem *m, const struct kernel_file *f, struct kernel_image *out, struct err *e)
 {
 	struct elf elf = { 0 };
@@ -282,6 +371,7 @@ int elf_load(struct mem *m, const struct kernel_file *f, struct kernel_image *ou
 	if (r)
 		return r;
 
+	read_sections(f, &elf);
 	/*
 	 * Only p_filesz bytes come from the file: mem_map_file copies the ragged end of the last
 	 * page, so the bss behind it is the zeros that RAM starts with.
@@ -291,7 +381,7 @@ int elf_load(struct mem *m, const struct kernel_file *f, struct kernel_image *ou
 
 		if (!is_load(ph) || !ph->p_filesz)
 			continue;
-		r = mem_map_file(m, GPA(ph->p_paddr), f->fd, ph->p_offset, ph->p_filesz, e);
+		r = load_segment(m, f, &elf, ph, e);
 		if (r)
 			return err_wrap(e, "ELF segment %u", i);
 	}

@@ -97,6 +97,97 @@ Test(boot_elf, whole_pages_are_mapped_not_copied)
 	mem_destroy(m);
 }
 
+/*
+ * One segment of 8 pages: code, read-only data, bss that has room in the file, data. The section
+ * table lies behind it.
+ */
+#define SECTIONS 0xa000U
+
+static void sections_make(struct file *f)
+{
+	const Elf64_Shdr sh[] = {
+		{ .sh_type = SHT_NULL },
+		{ .sh_type = SHT_PROGBITS, .sh_flags = SHF_ALLOC | SHF_EXECINSTR,
+		  .sh_addr = ELF_BASE, .sh_size = 0x2100 },
+		{ .sh_type = SHT_PROGBITS, .sh_flags = SHF_ALLOC, .sh_addr = ELF_BASE + 0x2100,
+		  .sh_size = 0x1f00 },
+		{ .sh_type = SHT_NOBITS, .sh_flags = SHF_ALLOC | SHF_WRITE,
+		  .sh_addr = ELF_BASE + 0x4000, .sh_size = 0x2000 },
+		{ .sh_type = SHT_PROGBITS, .sh_flags = SHF_ALLOC | SHF_WRITE,
+		  .sh_addr = ELF_BASE + 0x6000, .sh_size = 0x2000 },
+	};
+
+	elf_make(f);
+	le16_put(f->b + offsetof(Elf64_Ehdr, e_phnum), 1);
+	phdr_put(f, 0, PT_LOAD, 0x1000, ELF_BASE, 0x8000, 0x8000);
+	for (size_t i = 0; i < 0x8000; i++)
+		f->b[0x1000 + i] = (uint8_t)(i * 7 + 1) | 1;
+	le64_put(f->b + offsetof(Elf64_Ehdr, e_shoff), SECTIONS);
+	le16_put(f->b + offsetof(Elf64_Ehdr, e_shentsize), sizeof(sh[0]));
+	le16_put(f->b + offsetof(Elf64_Ehdr, e_shnum), 5);
+	memcpy(f->b + SECTIONS, sh, sizeof(sh));
+	f->len = SECTIONS + sizeof(sh);
+}
+
+Test(boot_elf, code_is_copied_and_bss_left_alone)
+{
+	struct kernel_image k;
+	struct err e = { 0 };
+	char name[256];
+	struct file f;
+	struct mem *m;
+
+	sections_make(&f);
+	cr_assert(load(&f, 64 * MIB, &k, &m, &e) == 0, "%s", e.msg);
+	cr_assert(k.end.v == ELF_BASE + 0x8000);
+	expect_bytes(m, ELF_BASE, f.b + 0x1000, 0x4000);
+	expect_zero(m, ELF_BASE + 0x4000, 0x2000);
+	expect_bytes(m, ELF_BASE + 0x6000, f.b + 0x7000, 0x2000);
+	for (uint64_t page = 0; page < 8; page++) {
+		bool mapped = page == 3 || page >= 6;
+		uint64_t offset = mapped_at(m, ELF_BASE + page * 0x1000, name, sizeof(name));
+
+		cr_assert(!strstr(name, "memfd") == !mapped, "page %lu", (unsigned long)page);
+		cr_assert(!mapped || offset == 0x1000 + page * 0x1000);
+	}
+	mem_destroy(m);
+}
+
+/* Whatever the section table says, each byte of the segment is its byte of the file, or zero. */
+Test(boot_elf, section_table_is_advice)
+{
+	static const uint8_t value[] = { 0x00, 0xff, 0x01, 0x08, 0x80 };
+	static uint8_t got[0x8000];
+	struct mem *m;
+
+	for (size_t at = 0; at < 5 * sizeof(Elf64_Shdr) + 24; at++)
+		for (size_t v = 0; v < sizeof(value); v++) {
+			struct kernel_image k;
+			struct err e = { 0 };
+			bool good = true;
+			struct file f;
+			size_t where;
+
+			sections_make(&f);
+			/* The last rounds: e_shoff, e_shentsize, e_shnum. */
+			where = at < 5 * sizeof(Elf64_Shdr) ? SECTIONS + at :
+							      offsetof(Elf64_Ehdr, e_shoff) +
+								      (at - 5 * sizeof(Elf64_Shdr));
+			if (where >= offsetof(Elf64_Ehdr, e_flags) &&
+			    where < offsetof(Elf64_Ehdr, e_shentsize))
+				continue;
+			f.b[where] = value[v];
+			cr_assert(load(&f, 32 * MIB, &k, &m, &e) == 0, "%zu: %s", where, e.msg);
+			cr_assert(mem_read(m, GPA(ELF_BASE), got, sizeof(got)) == 0);
+			for (size_t i = 0; i < sizeof(got); i++)
+				good &= got[i] == 0 || got[i] == f.b[0x1000 + i];
+			cr_assert(good, "byte 0x%zx set to 0x%02x", where, value[v]);
+			expect_zero(m, ELF_BASE - 0x1000, 0x1000);
+			expect_zero(m, ELF_BASE + sizeof(got), 0x1000);
+			mem_destroy(m);
+		}
+}
+
 Test(boot_elf, without_note_the_64_bit_protocol)
 {
 	struct kernel_image k;
