@@ -22,6 +22,7 @@
 #include "vmm/logger.h"
 #include "vmm/metrics.h"
 #include "vmm/options.h"
+#include "vmm/terminal.h"
 #include "vmm/vmm.h"
 
 /* Beyond every exit code: the loop was stopped by signal (status - STOPPED_BY_SIGNAL). */
@@ -215,6 +216,8 @@ int main(int argc, char **argv)
 		return -ret;
 	}
 	log_set_id(o.id);
+	/* A pipe that nobody reads must not hold up anything, the last line included. */
+	log_set_fd(terminal_output());
 	fatal_set_name(name);
 	if (start_log(&o, &e))
 		return fail(name, EXIT_CODE_ERROR, &e);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -76,15 +77,16 @@ void fatal_set_name(const char *name)
 
 static _Noreturn void fatal_exit(struct line *l, int code)
 {
+	struct pollfd err_fd = { .fd = STDERR_FILENO, .events = POLLOUT };
 	struct line last;
 
 	/* Two threads may be hit at once: the first one speaks, the other waits for the end. */
 	while (atomic_flag_test_and_set(&dying))
 		pause();
 	log_signal(LOG_AT(LOG_ERROR), __FILE__, l->buf, l->text.len);
-	/* Also where a supervisor looks; nothing can be done about what cannot be written. */
+	/* Also where a supervisor looks; one that has stopped reading does not make us wait. */
 	l->buf[l->text.len] = '\n';
-	if (write(STDERR_FILENO, l->buf, l->text.len + 1) < 0)
+	if (poll(&err_fd, 1, 0) == 1 && write(STDERR_FILENO, l->buf, l->text.len + 1) < 0)
 		l->text.len = 0;
 	metrics_dying();
 	terminal_restore();
