@@ -167,11 +167,9 @@ static bool has_last_double(json_t *tree)
 	if (json_is_real(tree))
 		return fabs(json_real_value(tree)) >= DBL_MAX;
 	if (json_typeof(tree) == JANSSON_ARRAY) {
-		json_array_foreach(tree, i, member)
-			has = has || has_last_double(member);
+		json_array_foreach(tree, i, member) has = has || has_last_double(member);
 	} else if (json_typeof(tree) == JANSSON_OBJECT) {
-		json_object_foreach(tree, key, member)
-			has = has || has_last_double(member);
+		json_object_foreach(tree, key, member) has = has || has_last_double(member);
 	}
 	return has;
 }

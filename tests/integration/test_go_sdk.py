@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -62,4 +63,9 @@ def test_life_cycle(binary: Path, guest: Guests, network: Network, folder: Path)
         DISK2=two,
         NETNS=network.netns,
         TAP=network.tap,
+        LOG_PATH=folder / "log",
+        METRICS_PATH=folder / "metrics",
     )
+    assert 'request on "/drives/data"' in (folder / "log").read_text()
+    metrics = [json.loads(line) for line in (folder / "metrics").read_text().splitlines()]
+    assert sum(m["block"]["update_count"] for m in metrics) >= 2
