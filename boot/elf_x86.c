@@ -28,6 +28,9 @@
 /* A vmlinux has some 45 sections; a file with more is loaded without looking at them. */
 #define SHDRS_MAX 128U
 
+/* Smaller sections are mapped, whatever they are: a huge page more to clear costs what is saved. */
+#define SECTION_MIN 0x100000U
+
 struct elf {
 	Elf64_Ehdr eh;
 	Elf64_Phdr ph[PHDRS_MAX];
@@ -318,11 +321,11 @@ static bool section_range(const Elf64_Shdr *sh, const Elf64_Phdr *ph, uint64_t *
 		return false;
 	room = ph->p_filesz - *start;
 	*end = *start + (sh->sh_size < room ? sh->sh_size : room);
-	return true;
+	return *end - *start >= SECTION_MIN;
 }
 
 /*
- * Put one segment into RAM: mapped, but for two kinds of sections.
+ * Put one segment into RAM: mapped, but for two kinds of large sections.
  *
  * Instructions are copied. Linux patches its own code while it boots (alternatives, returns,
  * ftrace), so that hardly a page of it stays shared; and a page that is mapped, read, then written
@@ -349,7 +352,7 @@ static int load_segment(struct mem *m, const struct kernel_file *f, const struct
 		if (start > at)
 			r = mem_map_file(m, GPA(ph->p_paddr + at), f->fd, ph->p_offset + at,
 					 start - at, e);
-		if (!r && sh->sh_type != SHT_NOBITS && end > start)
+		if (!r && sh->sh_type != SHT_NOBITS)
 			r = copy_range(m, f, ph->p_paddr + start, ph->p_offset + start,
 				       end - start, e);
 		at = end;

@@ -22,7 +22,7 @@
 #define FILLER	 0xcc
 #define MIB	 UINT64_C(0x100000)
 #define GIB	 UINT64_C(0x40000000)
-#define FILE_MAX 0xb000
+#define FILE_MAX 0x6000
 
 struct file {
 	uint8_t b[FILE_MAX];

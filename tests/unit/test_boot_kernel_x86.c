@@ -98,94 +98,114 @@ Test(boot_elf, whole_pages_are_mapped_not_copied)
 }
 
 /*
- * One segment of 8 pages: code, read-only data, bss that has room in the file, data. The section
- * table lies behind it.
+ * One segment of 4 MiB: code, read-only data, bss that has room in the file, a little more code.
+ * The section table lies behind the program headers. Each page of the file starts with its number.
  */
-#define SECTIONS 0xa000U
+#define SECTIONS 0x400U
+#define SEG_SIZE UINT64_C(0x400000)
 
-static void sections_make(struct file *f)
+static int sections_fd(uint8_t head[0x1000])
 {
 	const Elf64_Shdr sh[] = {
 		{ .sh_type = SHT_NULL },
 		{ .sh_type = SHT_PROGBITS, .sh_flags = SHF_ALLOC | SHF_EXECINSTR,
-		  .sh_addr = ELF_BASE, .sh_size = 0x2100 },
-		{ .sh_type = SHT_PROGBITS, .sh_flags = SHF_ALLOC, .sh_addr = ELF_BASE + 0x2100,
-		  .sh_size = 0x1f00 },
+		  .sh_addr = ELF_BASE, .sh_size = 0x100100 },
+		{ .sh_type = SHT_PROGBITS, .sh_flags = SHF_ALLOC, .sh_addr = ELF_BASE + 0x100100,
+		  .sh_size = 0xfff00 },
 		{ .sh_type = SHT_NOBITS, .sh_flags = SHF_ALLOC | SHF_WRITE,
-		  .sh_addr = ELF_BASE + 0x4000, .sh_size = 0x2000 },
-		{ .sh_type = SHT_PROGBITS, .sh_flags = SHF_ALLOC | SHF_WRITE,
-		  .sh_addr = ELF_BASE + 0x6000, .sh_size = 0x2000 },
+		  .sh_addr = ELF_BASE + 0x200000, .sh_size = 0x180000 },
+		{ .sh_type = SHT_PROGBITS, .sh_flags = SHF_ALLOC | SHF_EXECINSTR,
+		  .sh_addr = ELF_BASE + 0x380000, .sh_size = 0x80000 },
 	};
+	struct file f;
+	int fd;
 
-	elf_make(f);
-	le16_put(f->b + offsetof(Elf64_Ehdr, e_phnum), 1);
-	phdr_put(f, 0, PT_LOAD, 0x1000, ELF_BASE, 0x8000, 0x8000);
-	for (size_t i = 0; i < 0x8000; i++)
-		f->b[0x1000 + i] = (uint8_t)(i * 7 + 1) | 1;
-	le64_put(f->b + offsetof(Elf64_Ehdr, e_shoff), SECTIONS);
-	le16_put(f->b + offsetof(Elf64_Ehdr, e_shentsize), sizeof(sh[0]));
-	le16_put(f->b + offsetof(Elf64_Ehdr, e_shnum), 5);
-	memcpy(f->b + SECTIONS, sh, sizeof(sh));
-	f->len = SECTIONS + sizeof(sh);
+	elf_make(&f);
+	le16_put(f.b + offsetof(Elf64_Ehdr, e_phnum), 1);
+	phdr_put(&f, 0, PT_LOAD, 0x1000, ELF_BASE, SEG_SIZE, SEG_SIZE);
+	le64_put(f.b + offsetof(Elf64_Ehdr, e_shoff), SECTIONS);
+	le16_put(f.b + offsetof(Elf64_Ehdr, e_shentsize), sizeof(sh[0]));
+	le16_put(f.b + offsetof(Elf64_Ehdr, e_shnum), 5);
+	memcpy(f.b + SECTIONS, sh, sizeof(sh));
+	memcpy(head, f.b, 0x1000);
+	fd = file_fd(head, 0x1000);
+	cr_assert(ftruncate(fd, 0x1000 + SEG_SIZE) == 0);
+	for (uint64_t page = 0; page < SEG_SIZE / 0x1000; page++) {
+		uint8_t mark[4];
+
+		le32_put(mark, (uint32_t)page + 1);
+		cr_assert(pwrite(fd, mark, 4, (off_t)(0x1000 * (page + 1))) == 4);
+	}
+	return fd;
+}
+
+static uint32_t mark_at(const struct mem *m, uint64_t addr)
+{
+	uint8_t mark[4];
+
+	cr_assert(mem_read(m, GPA(addr), mark, sizeof(mark)) == 0);
+	return le32_get(mark);
 }
 
 Test(boot_elf, code_is_copied_and_bss_left_alone)
 {
+	struct mem *m = ram(64 * MIB);
+	uint8_t head[0x1000];
+	int fd = sections_fd(head);
 	struct kernel_image k;
 	struct err e = { 0 };
 	char name[256];
-	struct file f;
-	struct mem *m;
 
-	sections_make(&f);
-	cr_assert(load(&f, 64 * MIB, &k, &m, &e) == 0, "%s", e.msg);
-	cr_assert(k.end.v == ELF_BASE + 0x8000);
-	expect_bytes(m, ELF_BASE, f.b + 0x1000, 0x4000);
-	expect_zero(m, ELF_BASE + 0x4000, 0x2000);
-	expect_bytes(m, ELF_BASE + 0x6000, f.b + 0x7000, 0x2000);
-	for (uint64_t page = 0; page < 8; page++) {
-		bool mapped = page == 3 || page >= 6;
-		uint64_t offset = mapped_at(m, ELF_BASE + page * 0x1000, name, sizeof(name));
+	cr_assert(kernel_load(m, fd, &k, &e) == 0, "%s", e.msg);
+	cr_assert(k.end.v == ELF_BASE + SEG_SIZE);
+	for (uint64_t page = 0; page < SEG_SIZE / 0x1000; page++) {
+		bool bss = page >= 0x200 && page < 0x380;
+		bool mapped = page > 0x100 && !bss;
+		uint64_t addr = ELF_BASE + page * 0x1000;
 
-		cr_assert(!strstr(name, "memfd") == !mapped, "page %lu", (unsigned long)page);
-		cr_assert(!mapped || offset == 0x1000 + page * 0x1000);
+		cr_assert(mark_at(m, addr) == (bss ? 0 : page + 1), "page 0x%lx",
+			  (unsigned long)page);
+		if (page % 0x20 > 1) /* the borders are at multiples of it, and the page behind */
+			continue;
+		cr_assert((mapped_at(m, addr, name, sizeof(name)) == addr - ELF_BASE + 0x1000) ==
+				  mapped,
+			  "page 0x%lx", (unsigned long)page);
+		cr_assert(!strstr(name, "memfd") == !mapped);
 	}
+	close(fd);
 	mem_destroy(m);
 }
 
 /* Whatever the section table says, each byte of the segment is its byte of the file, or zero. */
 Test(boot_elf, section_table_is_advice)
 {
-	static const uint8_t value[] = { 0x00, 0xff, 0x01, 0x08, 0x80 };
-	static uint8_t got[0x8000];
-	struct mem *m;
+	static const uint8_t value[] = { 0x00, 0xff, 0x10, 0x08 };
+	const size_t end = SECTIONS + 5 * sizeof(Elf64_Shdr);
+	uint8_t head[0x1000];
+	int fd = sections_fd(head);
 
-	for (size_t at = 0; at < 5 * sizeof(Elf64_Shdr) + 24; at++)
+	/* e_shoff, then e_shentsize to e_shstrndx, then the table. */
+	for (size_t at = 40; at < end; at = at == 47 ? 58 : at == 63 ? SECTIONS : at + 1)
 		for (size_t v = 0; v < sizeof(value); v++) {
+			struct mem *m = ram(32 * MIB);
 			struct kernel_image k;
 			struct err e = { 0 };
 			bool good = true;
-			struct file f;
-			size_t where;
 
-			sections_make(&f);
-			/* The last rounds: e_shoff, e_shentsize, e_shnum. */
-			where = at < 5 * sizeof(Elf64_Shdr) ? SECTIONS + at :
-							      offsetof(Elf64_Ehdr, e_shoff) +
-								      (at - 5 * sizeof(Elf64_Shdr));
-			if (where >= offsetof(Elf64_Ehdr, e_flags) &&
-			    where < offsetof(Elf64_Ehdr, e_shentsize))
-				continue;
-			f.b[where] = value[v];
-			cr_assert(load(&f, 32 * MIB, &k, &m, &e) == 0, "%zu: %s", where, e.msg);
-			cr_assert(mem_read(m, GPA(ELF_BASE), got, sizeof(got)) == 0);
-			for (size_t i = 0; i < sizeof(got); i++)
-				good &= got[i] == 0 || got[i] == f.b[0x1000 + i];
-			cr_assert(good, "byte 0x%zx set to 0x%02x", where, value[v]);
+			cr_assert(pwrite(fd, &value[v], 1, (off_t)at) == 1);
+			cr_assert(kernel_load(m, fd, &k, &e) == 0, "%zu: %s", at, e.msg);
+			for (uint64_t page = 0; page < SEG_SIZE / 0x1000; page++) {
+				uint32_t mark = mark_at(m, ELF_BASE + page * 0x1000);
+
+				good &= mark == 0 || mark == page + 1;
+			}
+			cr_assert(good, "byte 0x%zx set to 0x%02x", at, value[v]);
 			expect_zero(m, ELF_BASE - 0x1000, 0x1000);
-			expect_zero(m, ELF_BASE + sizeof(got), 0x1000);
+			expect_zero(m, ELF_BASE + SEG_SIZE, 0x1000);
 			mem_destroy(m);
+			cr_assert(pwrite(fd, head + at, 1, (off_t)at) == 1);
 		}
+	close(fd);
 }
 
 Test(boot_elf, without_note_the_64_bit_protocol)
