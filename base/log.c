@@ -6,6 +6,7 @@
  */
 #include "base/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -188,9 +189,20 @@ static bool wanted(unsigned int at, const char *file)
 	return at >> 16 <= (unsigned int)log_level && module_passes(file);
 }
 
+/*
+ * A pipe that nobody reads is full for ever, and standard output must stay blocking for whoever
+ * shares it. A pipe that polls as writable takes PIPE_BUF bytes, more than any line has.
+ */
+static bool would_block(void)
+{
+	struct pollfd p = { .fd = log_fd, .events = POLLOUT };
+
+	return poll(&p, 1, 0) == 0;
+}
+
 static void put_line(const char *line, size_t len)
 {
-	if (write(log_fd, line, len) != (ssize_t)len)
+	if (would_block() || write(log_fd, line, len) != (ssize_t)len)
 		metric_inc(&log_metrics.missed_log_count);
 }
 
