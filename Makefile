@@ -170,4 +170,4 @@ clean:
 
 include tests/lint/lint.mk
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -path $(B)/cache -prune -o -type f -name '*.d' -print 2>/dev/null)
