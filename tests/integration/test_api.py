@@ -270,7 +270,8 @@ def test_pause_is_idempotent(mote: Start, tiny: Tiny) -> None:
     for _ in range(2):
         vm.api.must("PATCH", "/vm", {"state": "Resumed"})
         assert vm.api.get("/").json["state"] == "Running"
-    assert not vm.console_is_quiet(0.5)
+    seen = len(vm.output)
+    vm.wait_for(lambda: len(vm.output) > seen, "output after resuming")
     assert vm.api.patch("/vm", {"state": "Asleep"}).status == 400
 
 

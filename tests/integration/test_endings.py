@@ -84,7 +84,7 @@ def test_nobody_reads(mote: Start, tiny: Tiny) -> None:
     vm = start(mote(unread=True), tiny("flood"))
     assert vm.wait_exit(60) == 0
     got = vm.read_unread()
-    assert got.startswith(b"abcdefghijklmnopqrstuvwxyzabc")
+    assert b"abcdefghijklmnopqrstuvwxyzabc" in got
     assert 4096 <= len(got) < 200000
 
 
