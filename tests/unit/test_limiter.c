@@ -93,7 +93,8 @@ Test(limiter, parts_of_a_token_are_kept)
 	uint64_t nr = 0;
 
 	ops(3, 0, 1000);
-	cr_assert_eq(limiter_take(&l, 0, now) + limiter_take(&l, 0, now) + limiter_take(&l, 0, now), 0);
+	cr_assert_eq(limiter_take(&l, 0, now) + limiter_take(&l, 0, now) + limiter_take(&l, 0, now),
+		     0);
 	for (int i = 0; i < 1000; i++) {
 		now += 7 * MS + 1; /* no multiple of a third of a second */
 		nr += !limiter_take(&l, 0, now);
