@@ -32,11 +32,16 @@ struct sections {
 	struct metrics_config metrics;
 };
 
+/* One row stays one row: */
+/* clang-format off */
+/* NOLINTBEGIN(bugprone-macro-parentheses): initialisers, with names and braces in them */
 #define SECTION(n, t, need, m, h, tab)                                                             \
 	{ n, t, need, offsetof(struct sections, m), sizeof(((struct sections *)0)->m), h,          \
 	  { .table = tab } }
 #define ABSENT(n, need, why)                                                                       \
 	{ n, DECODE_ABSENT, need, 0, 0, DECODE_NO_HAS, { .refusal = why } }
+/* NOLINTEND(bugprone-macro-parentheses) */
+/* clang-format on */
 
 static const struct decode_field section_fields[] = {
 	ABSENT("balloon", DECODE_OPTION, NOT_OURS),

@@ -23,9 +23,9 @@
 struct frame {
 	const struct decode_table *table;
 	const struct decode_field *list;
-	char *base;	/* the struct that is filled */
-	uint32_t seen;	/* one bit per field */
-	bool first;	/* no member was read yet */
+	char *base;    /* the struct that is filled */
+	uint32_t seen; /* one bit per field */
+	bool first;    /* no member was read yet */
 };
 
 struct walk {

@@ -7,9 +7,12 @@
  */
 #include "api-socket/decode.h"
 
-#define NO_HAS DECODE_NO_HAS
+#define NO_HAS	      DECODE_NO_HAS
 #define SIZE_OF(s, m) sizeof(((s *)0)->m)
 
+/* One row stays one row: */
+/* clang-format off */
+/* NOLINTBEGIN(bugprone-macro-parentheses): initialisers, with names and braces in them */
 /* One row each: required, optional with its flag, or with a default of zero. */
 #define REQ(s, n, t, m) { n, t, DECODE_REQUIRED, offsetof(s, m), SIZE_OF(s, m), NO_HAS, { 0 } }
 #define OPT(s, n, t, m, h)                                                                         \
@@ -21,7 +24,7 @@
 #define ENUM(s, n, need, m, has, tab)                                                              \
 	{ n, DECODE_ENUM, need, offsetof(s, m), SIZE_OF(s, m), has, { .names = tab } }
 #define TABLE(var, title, s, fields, tolerant)                                                     \
-	const struct decode_table var = { title, fields, sizeof(fields) / sizeof((fields)[0]),      \
+	const struct decode_table var = { title, fields, sizeof(fields) / sizeof((fields)[0]),     \
 					  sizeof(s), tolerant }
 
 /* PUT: what is not given returns to its default, so every row but cpu_template counts as given. */
@@ -31,6 +34,8 @@
 #define MACHINE_ENUM(n, need, m, tab)                                                              \
 	{ n, DECODE_ENUM, need, offsetof(struct machine_update, v.m), 1,                           \
 	  offsetof(struct machine_update, has_##m), { .names = tab } }
+/* NOLINTEND(bugprone-macro-parentheses) */
+/* clang-format on */
 
 static const struct decode_field machine_put_fields[] = {
 	MACHINE("vcpu_count", DECODE_U8, DECODE_REQUIRED, vcpu_count),

@@ -139,8 +139,8 @@ static int read_enum(struct json_reader *r, const struct config_name *names, uin
 static int read_level(struct json_reader *r, uint8_t *out)
 {
 	static const struct config_name levels[] = {
-		{ "off", LOG_OFF },   { "error", LOG_ERROR },	{ "warn", LOG_WARN },
-		{ "info", LOG_INFO }, { "warning", LOG_WARN },	{ "debug", LOG_DEBUG },
+		{ "off", LOG_OFF },	{ "error", LOG_ERROR },	 { "warn", LOG_WARN },
+		{ "info", LOG_INFO },	{ "warning", LOG_WARN }, { "debug", LOG_DEBUG },
 		{ "trace", LOG_TRACE },
 	};
 	struct json_str s;

@@ -211,8 +211,8 @@ static enum http_event parse_header(struct http_parser *p, struct span line)
 		char num[64];
 		int n = why ? snprintf(num, sizeof(num),
 				       "invalid utf-8 sequence of %d bytes from index %zu", -why,
-				       at)
-			    : snprintf(num, sizeof(num),
+				       at) :
+			      snprintf(num, sizeof(num),
 				       "incomplete utf-8 byte sequence from index %zu", at);
 
 		return bad(p, "Invalid header. Reason: Header contains invalid characters. Key: ^",

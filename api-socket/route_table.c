@@ -219,7 +219,7 @@ static int patch_vm(struct vmm *v, const union decode_out *in, const char *id,
 #define BY_DESIGN(what)                                                                            \
 	what " is not supported by design: mote has net, block and serial devices only."
 #define NOT_YET(what) what " is not supported by this version of mote yet."
-#define NO_COUNT METRICS_NOT_COUNTED
+#define NO_COUNT      METRICS_NOT_COUNTED
 
 const struct route routes[] = {
 	{ ROUTE_GET, "", false, ROUTE_ANY, NULL, get_instance, NULL, METRICS_GET_INSTANCE_INFO },
@@ -251,8 +251,8 @@ const struct route routes[] = {
 
 	{ ROUTE_PATCH, "drives", true, ROUTE_POST, &decode_drive_patch, patch_drive, NULL,
 	  METRICS_PATCH_DRIVE },
-	{ ROUTE_PATCH, "network-interfaces", true, ROUTE_POST, &decode_net_patch, patch_net,
-	  NULL, METRICS_PATCH_NETWORK },
+	{ ROUTE_PATCH, "network-interfaces", true, ROUTE_POST, &decode_net_patch, patch_net, NULL,
+	  METRICS_PATCH_NETWORK },
 	{ ROUTE_DELETE, "drives", true, ROUTE_POST, NULL, NULL, NOT_YET("Removing a drive"),
 	  NO_COUNT },
 	{ ROUTE_DELETE, "network-interfaces", true, ROUTE_POST, NULL, NULL,

@@ -251,7 +251,9 @@ void routes_handle(void *vmm, const struct http_request *req, struct server_repl
 	struct err e;
 	int ret;
 
-	/* Lines about requests look as if they came from the thread that others have for the API. */
+	/*
+	 * Lines about requests look as if they came from the thread that others have for the API.
+	 */
 	log_thread("fc_api");
 	log_request(req);
 	log_thread("main");

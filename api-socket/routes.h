@@ -44,7 +44,7 @@ struct route {
 	 */
 	int (*fn)(struct vmm *v, const union decode_out *in, const char *id,
 		  struct server_reply *reply, struct err *e);
-	const char *refusal; /* the sentence of the refusal */
+	const char *refusal;	    /* the sentence of the refusal */
 	enum metrics_request count; /* what it counts as */
 };
 

@@ -105,9 +105,9 @@ static void conn_reply(struct conn *c, const struct server_reply *r)
 {
 	char head[HTTP_HEAD_MAX];
 	const size_t body_len = r->body_len;
-	size_t head_len = http_head_typed(head, r->status, r->deprecated,
-					  r->prometheus ? HTTP_TYPE_PROMETHEUS : HTTP_TYPE_JSON,
-					  body_len);
+	size_t head_len =
+		http_head_typed(head, r->status, r->deprecated,
+				r->prometheus ? HTTP_TYPE_PROMETHEUS : HTTP_TYPE_JSON, body_len);
 
 	assert(c->out_len == 0 && body_len <= REPLY_MAX);
 	c->out_pos = HTTP_HEAD_MAX - head_len;

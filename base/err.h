@@ -12,8 +12,8 @@
 #define ERR_MSG_MAX 1024
 
 struct err {
-	int code;		/* positive errno value, 0 when nothing failed */
-	char msg[ERR_MSG_MAX];	/* one sentence without a final full stop or newline */
+	int code;	       /* positive errno value, 0 when nothing failed */
+	char msg[ERR_MSG_MAX]; /* one sentence without a final full stop or newline */
 };
 
 /*

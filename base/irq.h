@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * irq.h - an interrupt line, seen from a device: an eventfd that KVM (KVM_IRQFD) or a test listens to.
+ * irq.h - an interrupt line, seen from a device: an eventfd to which KVM (KVM_IRQFD) listens.
  *
  * Each irq_raise is one edge. Any thread.
  */

@@ -14,7 +14,7 @@
 /* The significant digits of a literal, and where its decimal point belongs. */
 struct decimal {
 	bool negative;
-	char digit[17];	/* what identifies a double */
+	char digit[17]; /* what identifies a double */
 	size_t nr;	/* 0: the value is zero */
 	long point;	/* the value is 0.DIGITS times ten to this */
 };

@@ -275,8 +275,9 @@ int json_invalid_type(struct json_reader *r, const char *expected)
 		return ret ? ret : json_fail(r, "invalid type: null, expected %s", expected);
 	case JSON_BOOL:
 		ret = json_bool(r, &b);
-		return ret ? ret : json_fail(r, "invalid type: boolean `%s`, expected %s",
-					     b ? "true" : "false", expected);
+		return ret ? ret :
+			     json_fail(r, "invalid type: boolean `%s`, expected %s",
+				       b ? "true" : "false", expected);
 	case JSON_NUMBER:
 		ret = json_number(r, &n);
 		if (ret || n.kind == JSON_F64)

@@ -49,7 +49,7 @@ void log_thread(const char *name);
 void log_write(unsigned int at, const char *file, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-#define LOG_AT(level)	   ((unsigned int)(level) << 16 | __LINE__)
+#define LOG_AT(level)	     ((unsigned int)(level) << 16 | __LINE__)
 #define log_line(level, ...) log_write(LOG_AT(level), __FILE__, __VA_ARGS__)
 
 #define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)
@@ -64,7 +64,8 @@ void log_signal(unsigned int at, const char *file, const char *text, size_t len)
 
 /* Published with the other metrics, group "logger". */
 struct log_metrics {
-	metric_t missed_metrics_count;	 /* lines of metrics that their reader did not take in time */
+	/* lines of metrics that their reader did not take in time */
+	metric_t missed_metrics_count;
 	metric_t metrics_fails;		 /* lines of metrics that could not be written at all */
 	metric_t missed_log_count;	 /* lines lost */
 	metric_t rate_limited_log_count; /* lines not even made: log_guest */
@@ -78,17 +79,17 @@ extern struct log_metrics log_metrics;
  * zero-initialised.
  */
 struct log_limit {
-	uint64_t next_ns;	/* relaxed atomics: an approximate count is good enough */
+	uint64_t next_ns; /* relaxed atomics: an approximate count is good enough */
 	uint64_t nr_suppressed;
 };
 
 bool log_limit_pass(struct log_limit *l, unsigned int at, const char *file);
 
-#define LOG_LIMITED(level, ...)                                        \
-	do {                                                           \
-		static struct log_limit limit_;                        \
-		if (log_limit_pass(&limit_, LOG_AT(level), __FILE__))  \
-			log_line(level, __VA_ARGS__);                  \
+#define LOG_LIMITED(level, ...)                                                                    \
+	do {                                                                                       \
+		static struct log_limit limit_;                                                    \
+		if (log_limit_pass(&limit_, LOG_AT(level), __FILE__))                              \
+			log_line(level, __VA_ARGS__);                                              \
 	} while (0)
 
 /* log_guest - a warning that a guest can cause; log_guest_info - what it tells us. */

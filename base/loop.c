@@ -26,7 +26,7 @@ struct loop {
 	int stop_fd; /* eventfd: wakes epoll_wait for loop_stop on another thread */
 	struct watch stop_watch;
 	atomic_int status; /* LOOP_RUNNING until the first loop_stop */
-	int nr_pending; /* events of the current batch, for loop_del */
+	int nr_pending;	   /* events of the current batch, for loop_del */
 	int next_pending;
 	struct epoll_event pending[LOOP_BATCH];
 };

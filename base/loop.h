@@ -2,11 +2,12 @@
 /*
  * loop.h - the event loop: file descriptors, timers and signals become calls.
  *
- * A struct loop belongs to the one thread that calls loop_run; that thread adds and removes watches.
- * Two exceptions: loop_stop may be called on any thread, and a watch with a lock may be added or
- * modified by any thread that holds the lock. A watch is part of its owner and must stay put while
- * it is added. Level-triggered: a handler that leaves data behind is called again, so each handler
- * does a bounded amount of work and returns, and nothing starves (hostile-inputs, event starvation).
+ * A struct loop belongs to the one thread that calls loop_run; that thread adds and removes
+ * watches. Two exceptions: loop_stop may be called on any thread, and a watch with a lock may be
+ * added or modified by any thread that holds the lock. A watch is part of its owner and must stay
+ * put while it is added. Level-triggered: a handler that leaves data behind is called again, so
+ * each handler does a bounded amount of work and returns, and nothing starves (hostile-inputs,
+ * event starvation).
  */
 #pragma once
 
@@ -23,19 +24,21 @@ struct loop;
 typedef void (*watch_fn)(void *ctx, uint32_t events);
 
 struct watch {
-	int fd;			/* not owned; -1 when unused */
-	uint32_t events;	/* wanted: EPOLLIN and/or EPOLLOUT; 0 keeps the fd but sleeps */
+	int fd;		 /* not owned; -1 when unused */
+	uint32_t events; /* wanted: EPOLLIN and/or EPOLLOUT; 0 keeps the fd but sleeps */
 	watch_fn fn;
 	void *ctx;
-	pthread_mutex_t *lock;	/* held around fn; NULL when only the loop touches ctx */
-	bool added;		/* kept by the loop */
+	pthread_mutex_t *lock; /* held around fn; NULL when only the loop touches ctx */
+	bool added;	       /* kept by the loop */
 };
 
 /* loop_create / loop_destroy - one epoll instance. Errors: errno of the system call. */
 int loop_create(struct loop **out, struct err *e);
 void loop_destroy(struct loop *l);
 
-/* loop_add - start to watch. Errors: errno of epoll_ctl (EPERM: a regular file cannot be watched). */
+/*
+ * loop_add - start to watch. Errors: errno of epoll_ctl (EPERM: a regular file cannot be watched).
+ */
 int loop_add(struct loop *l, struct watch *w, struct err *e);
 
 /* loop_mod - change the wanted events of an added watch; no system call when nothing changes. */
@@ -50,7 +53,9 @@ void loop_del(struct loop *l, struct watch *w);
 /* loop_run - call handlers until loop_stop. Returns the status given to loop_stop. */
 int loop_run(struct loop *l);
 
-/* loop_stop - make loop_run return @status after the handler that runs now; the first caller wins. */
+/*
+ * loop_stop - make loop_run return @status after the handler that runs now; the first caller wins.
+ */
 void loop_stop(struct loop *l, int status);
 
 /* A one-shot timer (timerfd, CLOCK_MONOTONIC) on a loop. */

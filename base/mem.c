@@ -284,8 +284,8 @@ int mem_map_file(struct mem *m, gpa_t a, int fd, uint64_t offset, uint64_t len, 
 		return ret;
 	if (mmap(p + head, pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
 		 fd, (off_t)(offset + head)) == MAP_FAILED)
-		return err_set(e, errno, "map %llu bytes at offset %llu",
-			       (unsigned long long)pages, (unsigned long long)offset + head);
+		return err_set(e, errno, "map %llu bytes at offset %llu", (unsigned long long)pages,
+			       (unsigned long long)offset + head);
 	madvise(p + head, pages, MADV_DONTDUMP);
 	head += pages;
 	return copy_file(m, gpa_add(a, head), fd, offset + head, len - head, e);

@@ -35,7 +35,9 @@ static inline gpa_t gpa_add(gpa_t a, uint64_t offset)
 	return GPA(a.v + offset);
 }
 
-/* More ranges than any layout needs: x86 has at most 3 (below 3 GiB, above 4 GiB, above 512 GiB). */
+/*
+ * More ranges than any layout needs: x86 has at most 3 (below 3 GiB, above 4 GiB, above 512 GiB).
+ */
 #define MEM_REGIONS_MAX 4
 
 /* One contiguous range of guest RAM. */
@@ -84,12 +86,15 @@ bool mem_valid(const struct mem *m, gpa_t a, uint64_t len);
 int mem_read(const struct mem *m, gpa_t a, void *buf, size_t len);
 int mem_write(struct mem *m, gpa_t a, const void *buf, size_t len);
 
-/* mem_zero - clear @len bytes. 0 or -EFAULT. RAM starts zeroed, so boot code needs it only for bss. */
+/*
+ * mem_zero - clear @len bytes. 0 or -EFAULT. RAM starts zeroed, so boot code needs it only for bss.
+ */
 int mem_zero(struct mem *m, gpa_t a, size_t len);
 
 /*
  * mem_load16 / mem_store16 - one little-endian 16-bit field shared with the guest, read or written
- * exactly once: the load has acquire, the store release semantics (ring indexes, virtio 1.2, 2.7.13).
+ * exactly once: the load has acquire, the store release semantics (ring indexes, virtio 1.2,
+ * 2.7.13).
  * @a must be 2-byte aligned (-EINVAL). 0 or -EFAULT.
  */
 int mem_load16(const struct mem *m, gpa_t a, uint16_t *out);

@@ -25,8 +25,8 @@
 #define TABLE_MAX  4096U /* the largest: the DSDT with 19 devices, 1.4 KiB */
 
 /* Fixed lengths of the revisions written here. */
-#define RSDP_LEN 36U
-#define FADT_LEN 276U
+#define RSDP_LEN  36U
+#define FADT_LEN  276U
 #define NR_TABLES 2U /* in the XSDT: FADT, MADT */
 
 /* Padded with blanks or zeros to the size of their fields; shown by guests in their boot log. */
@@ -35,11 +35,11 @@
 #define CREATOR_ID   "MOTE"
 
 /* FADT flags, 5.2.9 table 5.10 */
-#define FADT_WBINVD	  (1U << 0)
-#define FADT_PWR_BUTTON	  (1U << 4) /* set: there is no fixed power button */
-#define FADT_SLP_BUTTON	  (1U << 5) /* set: there is no fixed sleep button */
-#define FADT_RESET_REG	  (1U << 10)
-#define FADT_HW_REDUCED	  (1U << 20)
+#define FADT_WBINVD	(1U << 0)
+#define FADT_PWR_BUTTON (1U << 4) /* set: there is no fixed power button */
+#define FADT_SLP_BUTTON (1U << 5) /* set: there is no fixed sleep button */
+#define FADT_RESET_REG	(1U << 10)
+#define FADT_HW_REDUCED (1U << 20)
 
 /* IAPC_BOOT_ARCH, 5.2.9.3. NO_MSI stays clear, so that a PCI transport could use them. */
 #define BOOT_ARCH_8042	 (1U << 1)
@@ -137,8 +137,7 @@ static void dsdt_virtio(struct aml *a, const struct boot_device *d, size_t i)
 	aml_close(a, dev);
 }
 
-static int write_dsdt(struct tables *t, const struct boot_info *info, uint64_t *addr,
-		      struct err *e)
+static int write_dsdt(struct tables *t, const struct boot_info *info, uint64_t *addr, struct err *e)
 {
 	struct aml a = { .buf = t->buf, .max = sizeof(t->buf), .len = SDT_HEADER };
 	size_t block;
@@ -196,8 +195,7 @@ static int write_fadt(struct tables *t, uint64_t dsdt, uint64_t *addr, struct er
 	return table_end(t, addr, e);
 }
 
-static int write_madt(struct tables *t, const struct boot_info *info, uint64_t *addr,
-		      struct err *e)
+static int write_madt(struct tables *t, const struct boot_info *info, uint64_t *addr, struct err *e)
 {
 	uint8_t *p = t->buf + SDT_HEADER + 8;
 

@@ -6,6 +6,7 @@
  */
 #include "boot/kernel_x86.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -51,8 +52,7 @@ static int file_size(int fd, const char *what, uint64_t *size, struct err *e)
 	return 0;
 }
 
-int kernel_range(const struct mem *m, const char *what, uint64_t start, uint64_t len,
-		 struct err *e)
+int kernel_range(const struct mem *m, const char *what, uint64_t start, uint64_t len, struct err *e)
 {
 	uint64_t end;
 
@@ -88,9 +88,7 @@ static const struct {
 	const char *hint;
 } wrong_format[] = {
 	{ 0, 2, "\x1f\x8b", "gzip-compressed; gunzip it first" },
-	{ 0, 6, "\xfd"
-		"7zXZ\0",
-	  "xz-compressed; unxz it first" },
+	{ 1, 5, "7zXZ\0", "xz-compressed; unxz it first" },
 	{ 0, 4, "\x28\xb5\x2f\xfd", "zstd-compressed; unzstd it first" },
 	{ 0, 4, "\x02\x21\x4c\x18", "lz4-compressed; unlz4 it first" },
 	{ 0, 3, "BZh", "bzip2-compressed; bunzip2 it first" },
@@ -127,7 +125,7 @@ int kernel_load(struct mem *m, int fd, struct kernel_image *out, struct err *e)
 		return err_set(e, -r, "read the first %zu bytes of the kernel file", f.head_len);
 
 	*out = (struct kernel_image){ 0 };
-	if (!memcmp(f.head, "\x7f" "ELF", 4))
+	if (!memcmp(f.head, ELFMAG, SELFMAG))
 		r = elf_load(m, &f, out, e);
 	else if (!memcmp(f.head + 0x202, "HdrS", 4) && le16_get(f.head + 0x1fe) == 0xaa55)
 		r = bzimage_load(m, &f, out, e);
@@ -146,8 +144,8 @@ int kernel_load(struct mem *m, int fd, struct kernel_image *out, struct err *e)
 	return 0;
 }
 
-int initrd_load(struct mem *m, int fd, const struct kernel_image *kernel,
-		struct initrd_image *out, struct err *e)
+int initrd_load(struct mem *m, int fd, const struct kernel_image *kernel, struct initrd_image *out,
+		struct err *e)
 {
 	struct mem_range low = mem_range(m, 0);
 	uint64_t top = low.base.v + low.len;

@@ -55,5 +55,5 @@ struct initrd_image {
  * Errors: EINVAL (empty, not a regular file), ENOMEM (no room, says how much is missing), errno of
  * fstat or mmap.
  */
-int initrd_load(struct mem *m, int fd, const struct kernel_image *kernel,
-		struct initrd_image *out, struct err *e);
+int initrd_load(struct mem *m, int fd, const struct kernel_image *kernel, struct initrd_image *out,
+		struct err *e);

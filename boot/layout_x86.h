@@ -18,12 +18,12 @@
  * Low memory, below the 640 KiB line. Everything here is written by boot_setup() into RAM that the
  * memory map calls usable: the guest copies what it needs before it gives the pages out.
  */
-#define LAYOUT_GDT	  UINT64_C(0x500)   /* after the real-mode vectors and BIOS data area */
-#define LAYOUT_PVH_INFO	  UINT64_C(0x6000)  /* struct hvm_start_info */
-#define LAYOUT_PVH_MODS	  UINT64_C(0x6040)  /* struct hvm_modlist_entry, one: the initrd */
-#define LAYOUT_ZERO_PAGE  UINT64_C(0x7000)  /* struct boot_params, or the PVH memory map */
-#define LAYOUT_STACK_TOP  UINT64_C(0x8ff0)  /* Linux protocol; the page below it is free */
-#define LAYOUT_PML4	  UINT64_C(0x9000)  /* these three: identity map of the first GiB */
+#define LAYOUT_GDT	  UINT64_C(0x500)  /* after the real-mode vectors and BIOS data area */
+#define LAYOUT_PVH_INFO	  UINT64_C(0x6000) /* struct hvm_start_info */
+#define LAYOUT_PVH_MODS	  UINT64_C(0x6040) /* struct hvm_modlist_entry, one: the initrd */
+#define LAYOUT_ZERO_PAGE  UINT64_C(0x7000) /* struct boot_params, or the PVH memory map */
+#define LAYOUT_STACK_TOP  UINT64_C(0x8ff0) /* Linux protocol; the page below it is free */
+#define LAYOUT_PML4	  UINT64_C(0x9000) /* these three: identity map of the first GiB */
 #define LAYOUT_PDPT	  UINT64_C(0xa000)
 #define LAYOUT_PD	  UINT64_C(0xb000)
 #define LAYOUT_SETUP_DATA UINT64_C(0xc000)  /* one page: setup_data node with the boot entropy */
@@ -72,12 +72,12 @@
 #define LAYOUT_MAX_VCPUS 32U
 
 /* Ports. COM1 and the keyboard controller are where every PC has them. */
-#define LAYOUT_COM1_PORT      0x3f8U
-#define LAYOUT_COM1_NR_PORTS  8U
-#define LAYOUT_COM1_IRQ	      4U
-#define LAYOUT_I8042_DATA     0x60U
-#define LAYOUT_I8042_CMD      0x64U
-#define LAYOUT_I8042_IRQ      1U
+#define LAYOUT_COM1_PORT     0x3f8U
+#define LAYOUT_COM1_NR_PORTS 8U
+#define LAYOUT_COM1_IRQ	     4U
+#define LAYOUT_I8042_DATA    0x60U
+#define LAYOUT_I8042_CMD     0x64U
+#define LAYOUT_I8042_IRQ     1U
 
 /*
  * Registers that the FADT names (ACPI 6.4, 4.8.3.6 reset, 4.8.3.7 sleep control and status). Byte
@@ -105,6 +105,6 @@
 int layout_x86_ram(uint64_t mem_bytes, struct mem_range *out, size_t *nr);
 
 /* The most memory that layout_x86_ram() can place, in bytes. */
-#define LAYOUT_RAM_MAX                                                       \
-	(LAYOUT_GAP_START + (LAYOUT_GAP64_START - LAYOUT_GAP_END) +          \
+#define LAYOUT_RAM_MAX                                                                             \
+	(LAYOUT_GAP_START + (LAYOUT_GAP64_START - LAYOUT_GAP_END) +                                \
 	 (LAYOUT_RAM_END - LAYOUT_GAP64_END))

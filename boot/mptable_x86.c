@@ -25,8 +25,8 @@ enum { INT_VECTORED = 0, INT_NMI = 1, INT_EXTINT = 3 };
 #define ISA_BUS	     0U
 #define APIC_VERSION 0x14U /* integrated APIC */
 
-#define TABLE_MAX                                                                     \
-	(POINTER_LEN + HEADER_LEN + LAYOUT_MAX_VCPUS * CPU_LEN +                      \
+#define TABLE_MAX                                                                                  \
+	(POINTER_LEN + HEADER_LEN + LAYOUT_MAX_VCPUS * CPU_LEN +                                   \
 	 (2 + LAYOUT_NR_PINS + 2) * OTHER_LEN)
 
 _Static_assert(LAYOUT_MPTABLE + TABLE_MAX <= LAYOUT_MPTABLE_END, "the MP table fits");

@@ -30,23 +30,23 @@ struct memmap_entry {
 #define MEMMAP_MAX (2 + MEM_REGIONS_MAX)
 
 /* struct hvm_start_info and its parts (version 1); linux-libc-dev does not carry them. */
-#define PVH_MAGIC	0x336ec578U
-#define PVH_INFO_LEN	56U
-#define PVH_MODULE_LEN	32U
-#define PVH_MEMMAP_LEN	24U
+#define PVH_MAGIC      0x336ec578U
+#define PVH_INFO_LEN   56U
+#define PVH_MODULE_LEN 32U
+#define PVH_MEMMAP_LEN 24U
 
 _Static_assert(LAYOUT_PVH_INFO + PVH_INFO_LEN <= LAYOUT_PVH_MODS, "start info fits");
 _Static_assert(sizeof(struct boot_params) == LAYOUT_PAGE_SIZE, "the zero page is a page");
 _Static_assert(BOOT_SEED_MAX + sizeof(struct setup_data) <= LAYOUT_PAGE_SIZE, "the seed fits");
 
 /* Control registers, Intel SDM 3A 2.5; EFER, SDM 4. */
-#define CR0_PE	  (1U << 0)
-#define CR0_ET	  (1U << 4)
-#define CR0_PG	  (1U << 31)
-#define CR4_PAE	  (1U << 5)
-#define EFER_LME  (1U << 8)
-#define EFER_LMA  (1U << 10)
-#define RFLAGS_1  (1U << 1) /* always set */
+#define CR0_PE	 (1U << 0)
+#define CR0_ET	 (1U << 4)
+#define CR0_PG	 (1U << 31)
+#define CR4_PAE	 (1U << 5)
+#define EFER_LME (1U << 8)
+#define EFER_LMA (1U << 10)
+#define RFLAGS_1 (1U << 1) /* always set */
 
 /* Page table entries, SDM 3A 4.5. */
 #define PTE_TABLE 0x03U /* present, writable */
@@ -98,7 +98,7 @@ static int write_zero_page(struct mem *m, const struct boot_info *info)
 	h->type_of_loader = 0xff; /* no id assigned */
 	h->ext_loader_type = 0;
 	h->ext_loader_ver = 0;
-	h->loadflags &= (uint8_t)~(KEEP_SEGMENTS | CAN_USE_HEAP);
+	h->loadflags &= (uint8_t) ~(KEEP_SEGMENTS | CAN_USE_HEAP);
 	h->vid_mode = 0xffff; /* "normal" */
 	h->cmd_line_ptr = (uint32_t)LAYOUT_CMDLINE;
 	h->setup_data = 0;
@@ -209,11 +209,13 @@ static int write_gdt(struct mem *m, struct boot_start *s)
 static int write_reset_vector(struct mem *m)
 {
 	static const uint8_t code[] = {
+		/* clang-format off */
 		/* mov dx, port; mov al, value; out dx, al */
 		0xba, LAYOUT_ACPI_RESET_PORT & 0xff, LAYOUT_ACPI_RESET_PORT >> 8,
 		0xb0, LAYOUT_ACPI_RESET_VALUE, 0xee,
 		/* 1: hlt; jmp 1b */
 		0xf4, 0xeb, 0xfd,
+		/* clang-format on */
 	};
 
 	return mem_write(m, GPA(LAYOUT_RESET_VECTOR), code, sizeof(code));
@@ -228,10 +230,12 @@ static void fill_start(const struct kernel_image *k, struct boot_start *s)
 		.rip = k->entry.v,
 		.rflags = RFLAGS_1,
 		.cr0 = CR0_PE | CR0_ET,
+		/* clang-format off */
 		.cs = { .limit = 0xffffffff, .selector = GDT_CODE * 8, .type = 0xb, .present = 1,
 			.db = !lm, .s = 1, .l = lm, .g = 1 },
 		.data = { .limit = 0xffffffff, .selector = GDT_DATA * 8, .type = 0x3, .present = 1,
 			  .db = 1, .s = 1, .g = 1 },
+		/* clang-format on */
 		.tr = { .limit = 0x67, .selector = GDT_TSS * 8, .type = 0xb, .present = 1 },
 	};
 	if (lm) {

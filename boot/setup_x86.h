@@ -25,8 +25,8 @@ struct boot_device {
 	unsigned int gsi; /* LAYOUT_GSI_FIRST..LAYOUT_GSI_LAST */
 };
 
-#define BOOT_DEVICES_MAX  LAYOUT_NR_GSIS
-#define BOOT_SEED_MAX	  64U
+#define BOOT_DEVICES_MAX LAYOUT_NR_GSIS
+#define BOOT_SEED_MAX	 64U
 
 struct boot_info {
 	const struct kernel_image *kernel;
@@ -70,5 +70,4 @@ struct boot_start {
  * Errors: EINVAL when @info is out of its documented ranges, EFAULT when RAM is too small for the
  * low structures (layout_x86_ram never makes such RAM).
  */
-int boot_setup(struct mem *m, const struct boot_info *info, struct boot_start *out,
-	       struct err *e);
+int boot_setup(struct mem *m, const struct boot_info *info, struct boot_start *out, struct err *e);

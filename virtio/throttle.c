@@ -28,7 +28,10 @@ int throttle_init(struct throttle *t, struct loop *l, pthread_mutex_t *lock, voi
 		  void *ctx, struct err *e)
 {
 	*t = (struct throttle){
-		.timer.watch.fd = -1, .now_ns = timer_now_ns, .open = open, .ctx = ctx,
+		.timer.watch.fd = -1,
+		.now_ns = timer_now_ns,
+		.open = open,
+		.ctx = ctx,
 	};
 	return timer_init(&t->timer, l, fired, t, lock, e);
 }

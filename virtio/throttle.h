@@ -19,8 +19,8 @@
 struct throttle {
 	struct limiter limiter;
 	struct timer timer;
-	bool closed;	     /* a request waits for tokens; the timer is armed */
-	uint64_t open_at_ns; /* while closed */
+	bool closed;		  /* a request waits for tokens; the timer is armed */
+	uint64_t open_at_ns;	  /* while closed */
 	uint64_t (*now_ns)(void); /* timer_now_ns; a test may put another clock here */
 	void (*open)(void *ctx);  /* the owner: go on with the queue */
 	void *ctx;

@@ -56,9 +56,9 @@ static const struct bus_ops boot_timer_ops = { .read = boot_timer_read, .write =
 
 int boot_timer_add(struct bus *bus, gpa_t addr, struct err *e)
 {
-	const struct bus_range range = {
-		.base = addr.v, .len = BOOT_TIMER_LEN, .ops = &boot_timer_ops
-	};
+	const struct bus_range range = { .base = addr.v,
+					 .len = BOOT_TIMER_LEN,
+					 .ops = &boot_timer_ops };
 
 	return bus_add(bus, &range, e);
 }

@@ -139,9 +139,11 @@ int config_put_boot_source(struct config *c, const struct boot_source_config *b,
 	if (kernel_fd < 0)
 		return kernel_fd;
 	if (b->has_initrd_path) {
-		initrd_fd = host_file_open(b->initrd_path, O_RDONLY, HOST_FILE_REGULAR,
-					   "Boot source error: The initrd file cannot be opened due "
-					   "to invalid path or invalid permissions.", e);
+		initrd_fd =
+			host_file_open(b->initrd_path, O_RDONLY, HOST_FILE_REGULAR,
+				       "Boot source error: The initrd file cannot be opened due "
+				       "to invalid path or invalid permissions.",
+				       e);
 		if (initrd_fd < 0) {
 			fd_close(&kernel_fd);
 			return initrd_fd;
@@ -179,14 +181,18 @@ static int check_drive(const struct config *c, const struct drive_config *d, siz
 	if (d->is_root_device && c->nr_drives && c->drive[0].is_root_device && i != 0)
 		return err_set(e, 0, "Drive config error: A root block device already exists!");
 	if (i == CONFIG_SLOTS_MAX)
-		return err_set(e, 0, "Drive config error: no room for drive %s: at most %d drives "
-			       "can be configured", d->drive_id, CONFIG_SLOTS_MAX);
+		return err_set(e, 0,
+			       "Drive config error: no room for drive %s: at most %d drives "
+			       "can be configured",
+			       d->drive_id, CONFIG_SLOTS_MAX);
 	if (d->has_socket && !d->has_path_on_host && !d->has_is_read_only && !d->has_rate_limiter &&
 	    !d->has_io_engine)
-		return err_set(e, 0, "Drive config error: Unable to create the virtio block device: "
+		return err_set(e, 0,
+			       "Drive config error: Unable to create the virtio block device: "
 			       "vhost-user drives (`socket`) are not supported yet");
 	if (d->has_socket || !d->has_path_on_host)
-		return err_set(e, 0, "Drive config error: Unable to create the virtio block device: "
+		return err_set(e, 0,
+			       "Drive config error: Unable to create the virtio block device: "
 			       "Invalid block config.");
 	return 0;
 }
@@ -264,11 +270,15 @@ static int check_net(const struct config *c, const struct net_config *n, size_t 
 				       m[0], m[1], m[2], m[3], m[4], m[5]);
 	}
 	if (place == CONFIG_SLOTS_MAX)
-		return err_set(e, 0, "Network config error: no room for interface %s: at most %d "
-			       "interfaces can be configured", n->iface_id, CONFIG_SLOTS_MAX);
+		return err_set(e, 0,
+			       "Network config error: no room for interface %s: at most %d "
+			       "interfaces can be configured",
+			       n->iface_id, CONFIG_SLOTS_MAX);
 	if (n->has_mtu && n->mtu < CONFIG_MTU_MIN)
-		return err_set(e, 0, "Network config error: Could not create the network device: "
-			       "MTU %d is out of range [%d, 65535]", n->mtu, CONFIG_MTU_MIN);
+		return err_set(e, 0,
+			       "Network config error: Could not create the network device: "
+			       "MTU %d is out of range [%d, 65535]",
+			       n->mtu, CONFIG_MTU_MIN);
 	return 0;
 }
 
@@ -338,13 +348,15 @@ int config_check(const struct config *c, struct err *e)
 	size_t nr = c->nr_drives + c->nr_nets;
 
 	if (!c->has_boot_source)
-		return err_set(e, 0, "Start microvm error: Cannot start microvm without kernel "
+		return err_set(e, 0,
+			       "Start microvm error: Cannot start microvm without kernel "
 			       "configuration.");
 	if (nr > CONFIG_DEVICES_MAX)
 		return err_set(e, 0,
 			       "Start microvm error: Could not attach device: Could not allocate "
 			       "GSI: The requested resource is not available. %zu drives and "
-			       "interfaces are configured, %d fit", nr, CONFIG_DEVICES_MAX);
+			       "interfaces are configured, %d fit",
+			       nr, CONFIG_DEVICES_MAX);
 	return 0;
 }
 

@@ -22,16 +22,16 @@
 
 #include "base/err.h"
 
-#define CONFIG_VCPUS_MAX 32	 /* what Firecracker promises and clients plan with */
+#define CONFIG_VCPUS_MAX       32 /* what Firecracker promises and clients plan with */
 #define CONFIG_MEM_DEFAULT_MIB 128
-#define CONFIG_DEVICES_MAX 17	 /* drives + interfaces: GSIs 5..23, two of them taken */
-#define CONFIG_SLOTS_MAX 32	 /* of each kind; more than fit, as the surplus is refused at start */
-#define CONFIG_ID_MAX 128	 /* drive_id, iface_id with NUL; far beyond what orchestrators make */
-#define CONFIG_PARTUUID_MAX 64	 /* a GUID has 36 characters, MBR style 11; /PARTNROFF= may follow */
-#define CONFIG_CMDLINE_MAX 2048	 /* COMMAND_LINE_SIZE of x86_64 and arm64 Linux, with NUL */
-#define CONFIG_MODULE_MAX 128	 /* log filter: a module path */
-#define CONFIG_PROPERTIES_MAX 4096 /* metrics properties, kept as JSON text */
-#define CONFIG_MTU_MIN 68	 /* virtio 1.2, 5.1.4.1 */
+#define CONFIG_DEVICES_MAX     17 /* drives + interfaces: GSIs 5..23, two of them taken */
+#define CONFIG_SLOTS_MAX       32 /* of each kind; more than fit, the surplus is refused at start */
+#define CONFIG_ID_MAX	       128  /* drive_id, iface_id with NUL; more than orchestrators make */
+#define CONFIG_PARTUUID_MAX    64   /* GUID: 36 characters, MBR style: 11; /PARTNROFF= may follow */
+#define CONFIG_CMDLINE_MAX     2048 /* COMMAND_LINE_SIZE of x86_64 and arm64 Linux, with NUL */
+#define CONFIG_MODULE_MAX      128  /* log filter: a module path */
+#define CONFIG_PROPERTIES_MAX  4096 /* metrics properties, kept as JSON text */
+#define CONFIG_MTU_MIN	       68   /* virtio 1.2, 5.1.4.1 */
 
 /* Used when boot_args was not given. */
 #define CONFIG_CMDLINE_DEFAULT                                                                     \
@@ -69,12 +69,12 @@ enum cache_type { CACHE_TYPE_UNSAFE, CACHE_TYPE_WRITEBACK };
 enum io_engine { IO_ENGINE_SYNC, IO_ENGINE_ASYNC };
 
 struct machine_config {
-	uint8_t vcpu_count;	/* 1..CONFIG_VCPUS_MAX; 1 or even with smt */
-	uint8_t huge_pages;	/* enum huge_pages */
-	uint8_t cpu_template;	/* enum cpu_template */
+	uint8_t vcpu_count;   /* 1..CONFIG_VCPUS_MAX; 1 or even with smt */
+	uint8_t huge_pages;   /* enum huge_pages */
+	uint8_t cpu_template; /* enum cpu_template */
 	bool smt;
 	bool track_dirty_pages;
-	uint64_t mem_size_mib;	/* > 0; even unless huge_pages is None; may be absurdly large */
+	uint64_t mem_size_mib; /* > 0; even unless huge_pages is None; may be absurdly large */
 };
 
 /* PUT and PATCH /machine-config: only what is given changes. A PUT gives all but cpu_template. */

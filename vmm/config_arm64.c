@@ -13,7 +13,8 @@ const struct config_name config_cpu_templates[] = {
 int config_check_arch(const struct machine_config *m, struct err *e)
 {
 	if (m->smt)
-		return err_set(e, 0, "Enabling simultaneous multithreading is not supported on "
+		return err_set(e, 0,
+			       "Enabling simultaneous multithreading is not supported on "
 			       "aarch64.");
 	return 0;
 }

@@ -6,8 +6,12 @@
 
 /* In the order in which error sentences list them. */
 const struct config_name config_cpu_templates[] = {
-	{ "C3", CPU_TEMPLATE_C3 },     { "T2", CPU_TEMPLATE_T2 },     { "T2S", CPU_TEMPLATE_T2S },
-	{ "None", CPU_TEMPLATE_NONE }, { "T2CL", CPU_TEMPLATE_T2CL }, { "T2A", CPU_TEMPLATE_T2A },
+	{ "C3", CPU_TEMPLATE_C3 },
+	{ "T2", CPU_TEMPLATE_T2 },
+	{ "T2S", CPU_TEMPLATE_T2S },
+	{ "None", CPU_TEMPLATE_NONE },
+	{ "T2CL", CPU_TEMPLATE_T2CL },
+	{ "T2A", CPU_TEMPLATE_T2A },
 	{ NULL, 0 },
 };
 

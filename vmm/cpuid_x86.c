@@ -46,7 +46,7 @@ static const struct cpuid_edit edits[] = {
 	{ 0x7, 0, INTEL, EBX, 0, BIT(6) | BIT(13) },
 	/* WAITPKG: a guest must not keep a host CPU in a light sleep */
 	{ 0x7, 0, INTEL, ECX, BIT(5), 0 },
-	/* IA32_ARCH_CAPABILITIES does not exist on AMD; KVM emulates the bit, guests stumble over it */
+	/* no IA32_ARCH_CAPABILITIES on AMD: KVM emulates the bit, guests stumble over it */
 	{ 0x7, 0, AMD, EDX, BIT(29), 0 },
 	/* no performance counters in the guest */
 	{ 0xa, -1, INTEL, EAX, ALL_BITS, 0 },
@@ -147,16 +147,28 @@ static uint32_t ceil_log2(uint32_t v)
 	return n;
 }
 
-/* Leaf 0xb: one sub-leaf for threads of a core, one for cores of the package, one that ends them. */
+/*
+ * Leaf 0xb: one sub-leaf for threads of a core, one for cores of the package, one that ends them.
+ */
 static int add_extended_topology(struct cpuid *c, uint32_t leaf, unsigned int nr_vcpus,
 				 unsigned int threads, struct err *e)
 {
 	const struct kvm_cpuid_entry2 level[] = {
-		{ .function = leaf, .index = 0, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
-		  .eax = ceil_log2(threads), .ebx = threads, .ecx = LEVEL_SMT << 8 | 0 },
-		{ .function = leaf, .index = 1, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
-		  .eax = ceil_log2(nr_vcpus), .ebx = nr_vcpus, .ecx = LEVEL_CORE << 8 | 1 },
-		{ .function = leaf, .index = 2, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+		{ .function = leaf,
+		  .index = 0,
+		  .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+		  .eax = ceil_log2(threads),
+		  .ebx = threads,
+		  .ecx = LEVEL_SMT << 8 | 0 },
+		{ .function = leaf,
+		  .index = 1,
+		  .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+		  .eax = ceil_log2(nr_vcpus),
+		  .ebx = nr_vcpus,
+		  .ecx = LEVEL_CORE << 8 | 1 },
+		{ .function = leaf,
+		  .index = 2,
+		  .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
 		  .ecx = 2 },
 	};
 
@@ -188,7 +200,7 @@ static void set_topology(struct cpuid *c, enum vendor vendor, unsigned int nr_vc
 			 unsigned int threads)
 {
 	uint32_t id_bits = ceil_log2(nr_vcpus);
-	uint32_t cores = nr_vcpus / threads;
+	uint32_t core_ids = 1U << ceil_log2(nr_vcpus / threads);
 
 	for (uint32_t i = 0; i < c->head.nent; i++) {
 		struct kvm_cpuid_entry2 *entry = &c->entry[i];
@@ -206,7 +218,7 @@ static void set_topology(struct cpuid *c, enum vendor vendor, unsigned int nr_vc
 				break; /* the sub-leaf that ends the list */
 			set_cache_sharing(entry, nr_vcpus, threads);
 			/* EAX[31:26]: core ids in the package - 1 */
-			entry->eax = (entry->eax & 0x03ffffff) | ((1U << ceil_log2(cores)) - 1) << 26;
+			entry->eax = (entry->eax & 0x03ffffff) | (core_ids - 1) << 26;
 			break;
 		case 0x80000001:
 			/* CmpLegacy: several cores, not threads (APM: 0x80000001 ECX[1]) */
@@ -216,8 +228,8 @@ static void set_topology(struct cpuid *c, enum vendor vendor, unsigned int nr_vc
 		case 0x80000008:
 			/* ECX[7:0]: threads - 1; ECX[15:12]: width of the ids */
 			if (vendor == AMD)
-				entry->ecx = (entry->ecx & ~0xf0ffU) | (nr_vcpus - 1) |
-					     id_bits << 12;
+				entry->ecx =
+					(entry->ecx & ~0xf0ffU) | (nr_vcpus - 1) | id_bits << 12;
 			break;
 		case 0x8000001d:
 			if (entry->eax & 0x1f)
@@ -263,7 +275,9 @@ int cpuid_normalise(struct cpuid *c, unsigned int nr_vcpus, bool smt, struct err
 	set_brand(c, vendor);
 	set_topology(c, vendor, nr_vcpus, threads);
 
-	/* Only CPUs that have the leaf get it: its presence says that x2APIC ids are to be trusted. */
+	/*
+	 * Only CPUs that have the leaf get it: its presence says that x2APIC ids are to be trusted.
+	 */
 	if (leaf0 && leaf0->eax >= 0xb) {
 		ret = add_extended_topology(c, 0xb, nr_vcpus, threads, e);
 		if (ret)

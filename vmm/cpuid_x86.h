@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cpuid_x86.h - what CPUID tells the guest: what KVM supports, made the same on every host of a kind.
+ * cpuid_x86.h - what CPUID tells the guest: what KVM supports, the same on every host of a kind.
  *
  * Build time, one thread. Intel SDM 2A (CPUID), AMD APM 3 appendix E, Linux virt/kvm/x86/cpuid.rst.
  */

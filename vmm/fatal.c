@@ -104,8 +104,9 @@ static _Noreturn void fatal_exit(struct line *l, int code)
 
 static void line_lost_ram(struct line *l)
 {
-	text_str(&l->text, "a file mapped into guest RAM (kernel or initrd) was cut or could not be read; "
-			   "keep such files unchanged while VMs use them");
+	text_str(&l->text,
+		 "a file mapped into guest RAM (kernel or initrd) was cut or could not be read; "
+		 "keep such files unchanged while VMs use them");
 }
 
 static void fatal_handler(int sig, siginfo_t *info, void *context)
@@ -144,8 +145,8 @@ static void fatal_handler(int sig, siginfo_t *info, void *context)
 
 /*
  * A reader of ours went away, which the writer learns from EPIPE; here it is only counted. A line
- * is for the signal that somebody sent: about our own pipes it could be written into the broken one,
- * and so on for ever.
+ * is for the signal that somebody sent: about our own pipes it could be written into the broken
+ * one, and so on for ever.
  */
 static void sigpipe_handler(int sig, siginfo_t *info, void *context)
 {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fatal.h - signals that end the process at once: one sentence in the log, one last line of metrics,
- * the documented exit code, a clean terminal, no socket left behind.
+ * fatal.h - signals that end the process at once: one sentence in the log, one last line of
+ * metrics, the documented exit code, a clean terminal, no socket left behind.
  *
  * Handlers run on whichever thread was hit and use only async-signal-safe calls. Exit codes as in
- * Firecracker: SIGSYS 148, SIGBUS 149, SIGSEGV 150, SIGXFSZ 151, SIGXCPU 154, SIGHUP 156, SIGILL 157.
- * SIGABRT, which is how an assertion ends us, does the same and then stays SIGABRT. SIGPIPE is counted.
+ * Firecracker: SIGSYS 148, SIGBUS 149, SIGSEGV 150, SIGXFSZ 151, SIGXCPU 154, SIGHUP 156, SIGILL
+ * 157. SIGABRT, which is how an assertion ends us, does the same and then stays SIGABRT. SIGPIPE is
+ * counted.
  */
 #pragma once
 
@@ -44,7 +45,9 @@ void fatal_die_by(int signo);
 /* fatal_set_socket - path to unlink on the way out; copied; NULL forgets it. */
 void fatal_set_socket(const char *path);
 
-/* fatal_set_mem - guest RAM, to tell a kernel file that shrank from a bug of ours; NULL forgets it. */
+/*
+ * fatal_set_mem - guest RAM, to tell a kernel file that shrank from a bug of ours; NULL forgets it.
+ */
 void fatal_set_mem(const struct mem *m);
 
 /*

@@ -15,9 +15,9 @@ enum host_file_kind {
 };
 
 /*
- * host_file_open - open @path with @flags (O_RDONLY or O_RDWR), close-on-exec. Returns the fd, owned
- * by the caller, or -errno with the sentence "<what> <errno text> (os error N) <path>", the order
- * that clients match. Also EINVAL: not of this @kind.
+ * host_file_open - open @path with @flags (O_RDONLY or O_RDWR), close-on-exec. Returns the fd,
+ * owned by the caller, or -errno with the sentence "<what> <errno text> (os error N) <path>", the
+ * order that clients match. Also EINVAL: not of this @kind.
  */
 int host_file_open(const char *path, int flags, enum host_file_kind kind, const char *what,
 		   struct err *e);

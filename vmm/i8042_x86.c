@@ -43,7 +43,7 @@
 #define TEST_NO_PORT 0xff
 #define OUTP_RUN     0x03 /* bit 0: reset not pulled, bit 1: A20 open */
 
-#define KBD_ACK	     0xfa
+#define KBD_ACK 0xfa
 
 /* What the keyboard says after its ACK. */
 static const struct {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * i8042_x86.h - the keyboard controller: the classic way to reset a PC, and a keyboard that answers.
+ * i8042_x86.h - the keyboard controller: the classic way to reset a PC, and a keyboard that
+ * answers.
  *
- * Register accesses on vCPU threads with i8042->lock held by the bus; i8042_reset_fn runs there too.
- * Intel 8042 as described in the IBM PC AT technical reference; key codes of set 1 and 2.
+ * Register accesses on vCPU threads with i8042->lock held by the bus; i8042_reset_fn runs there
+ * too. Intel 8042 as described in the IBM PC AT technical reference; key codes of set 1 and 2.
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kvm.h - the VM as the kernel sees it: one fd for /dev/kvm, one for the VM, and what is wired to it.
+ * kvm.h - the VM as the kernel sees it: fds for /dev/kvm and the VM, and what is wired to it.
  *
  * Build time only, on the thread that builds the machine. Linux Documentation/virt/kvm/api.rst.
  */
@@ -14,7 +14,7 @@
 #include "base/mem.h"
 
 struct kvm {
-	int dev_fd;	 /* /dev/kvm */
+	int dev_fd; /* /dev/kvm */
 	int vm_fd;
 	size_t run_size; /* bytes of the shared area of each vCPU (KVM_GET_VCPU_MMAP_SIZE) */
 };
@@ -22,7 +22,9 @@ struct kvm {
 /* kvm_open - open /dev/kvm, check the API version, make an empty VM. Undone by kvm_close. */
 int kvm_open(struct kvm *kvm, struct err *e);
 
-/* kvm_close - close both; safe when kvm_open failed or was never called on a zeroed-to--1 struct. */
+/*
+ * kvm_close - close both; safe when kvm_open failed or was never called on a zeroed-to--1 struct.
+ */
 void kvm_close(struct kvm *kvm);
 
 /*

@@ -15,7 +15,7 @@
  */
 int kvm_create_irqchip(struct kvm *kvm, struct err *e)
 {
-	/* Only CPUs without unrestricted guest mode need it, but all of those need it before a vCPU. */
+	/* Only CPUs without unrestricted guest mode need it, but those before a vCPU exists. */
 	if (ioctl(kvm->vm_fd, KVM_SET_TSS_ADDR, (unsigned long)LAYOUT_TSS) < 0)
 		return err_set(e, errno, "KVM_SET_TSS_ADDR");
 	if (ioctl(kvm->vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)

@@ -44,7 +44,9 @@ static int build_serial(struct machine *m, struct err *e)
 	int in = -1, out, ret;
 
 	if (m->config->has_serial && c->has_serial_out_path) {
-		/* Whoever sends the console elsewhere keeps the terminal: nothing is read from it. */
+		/*
+		 * Whoever sends the console elsewhere keeps the terminal: nothing is read from it.
+		 */
 		out = fd_open_output(c->serial_out_path, 0, "serial port", e);
 		if (out < 0)
 			return out;
@@ -172,7 +174,7 @@ static int build_devices(struct machine *m, struct err *e)
 /*
  * The order, and what it depends on:
  * - the kernel is mapped over RAM before KVM knows the slots: later it would have to invalidate;
- * - memory slots before the irqchip: the other way round each slot waits 5-10 ms for a grace period;
+ * - memory slots before the irqchip: the other way each slot waits 5-10 ms for a grace period;
  * - the irqchip before vCPUs (KVM demands it: LAPICs come with it) and before irqfds;
  * - devices before the tables that describe them.
  */

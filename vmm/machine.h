@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * machine.h - the running VM: built from an accepted config, then started, paused, resumed, destroyed.
+ * machine.h - the running VM: built from an accepted config, then started, paused, resumed,
+ * destroyed.
  *
  * All functions run on the loop thread. The machine ends by itself when the guest resets, powers
  * off, triple-faults, or the host fails it: it then calls loop_stop() with the documented exit
@@ -34,8 +35,8 @@ int machine_resume(struct machine *m, struct err *e);
 void machine_publish(struct machine *m);
 
 /*
- * machine_ctrl_alt_del - press the three keys that ask a guest to restart. Errors: ENOSPC (the guest
- * does not read its keyboard), ENOTSUP (an architecture without one).
+ * machine_ctrl_alt_del - press the three keys that ask a guest to restart. Errors: ENOSPC (the
+ * guest does not read its keyboard), ENOTSUP (an architecture without one).
  */
 int machine_ctrl_alt_del(struct machine *m, struct err *e);
 

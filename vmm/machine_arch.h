@@ -30,7 +30,7 @@ struct machine_device {
 	struct blk *blk;
 	struct net *net;
 	struct virtio_dev *virtio;
-	gpa_t addr;	  /* of its register window */
+	gpa_t addr; /* of its register window */
 	unsigned int gsi;
 	pthread_mutex_t lock;
 };

@@ -18,8 +18,8 @@ static void publish_device(struct machine *m, size_t i)
 				   &blk_metrics(d->blk)->no_avail_buffer,
 				   NR_METRICS(struct blk_metrics));
 	else
-		metrics_add_device(METRICS_NET, c->net[i - c->nr_drives].iface_id, &d->virtio->metrics,
-				   &net_metrics(d->net)->no_rx_avail_buffer,
+		metrics_add_device(METRICS_NET, c->net[i - c->nr_drives].iface_id,
+				   &d->virtio->metrics, &net_metrics(d->net)->no_rx_avail_buffer,
 				   NR_METRICS(struct net_metrics));
 }
 

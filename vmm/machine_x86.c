@@ -2,7 +2,8 @@
 /*
  * machine_x86.c - the x86_64 side of a machine; see machine_arch.h.
  *
- * Linux Documentation/virt/kvm/api.rst, Documentation/arch/x86/boot.rst; ACPI 6.4, 4.8.3.6 and 4.8.3.7.
+ * Linux Documentation/virt/kvm/api.rst, Documentation/arch/x86/boot.rst; ACPI 6.4, 4.8.3.6 and
+ * 4.8.3.7.
  */
 #include <errno.h>
 #include <linux/kvm.h>
@@ -131,11 +132,19 @@ int arch_add_platform(struct machine *m, struct err *e)
 {
 	struct arch *a = m->arch;
 	const struct bus_range range[] = {
-		{ .base = LAYOUT_COM1_PORT, .len = LAYOUT_COM1_NR_PORTS, .ops = &serial_bus_ops,
-		  .dev = &m->serial, .lock = &m->serial.lock },
-		{ .base = LAYOUT_I8042_DATA, .len = LAYOUT_I8042_CMD - LAYOUT_I8042_DATA + 1,
-		  .ops = &i8042_bus_ops, .dev = &a->i8042, .lock = &a->i8042.lock },
-		{ .base = LAYOUT_ACPI_PORT, .len = LAYOUT_ACPI_NR_PORTS, .ops = &acpi_bus_ops,
+		{ .base = LAYOUT_COM1_PORT,
+		  .len = LAYOUT_COM1_NR_PORTS,
+		  .ops = &serial_bus_ops,
+		  .dev = &m->serial,
+		  .lock = &m->serial.lock },
+		{ .base = LAYOUT_I8042_DATA,
+		  .len = LAYOUT_I8042_CMD - LAYOUT_I8042_DATA + 1,
+		  .ops = &i8042_bus_ops,
+		  .dev = &a->i8042,
+		  .lock = &a->i8042.lock },
+		{ .base = LAYOUT_ACPI_PORT,
+		  .len = LAYOUT_ACPI_NR_PORTS,
+		  .ops = &acpi_bus_ops,
 		  .dev = m },
 	};
 	int ret = i8042_init(&a->i8042, LAYOUT_I8042_IRQ, guest_reset, m, e);
@@ -182,8 +191,7 @@ static int build_cmdline(struct machine *m, struct err *e)
 	if (ret == 0)
 		ret = cmdline_add(line, "pci=off", e);
 	if (ret == 0 && c->nr_drives > 0 && c->drive[0].is_root_device)
-		ret = cmdline_add_root(line,
-				       c->drive[0].has_partuuid ? c->drive[0].partuuid : NULL,
+		ret = cmdline_add_root(line, c->drive[0].has_partuuid ? c->drive[0].partuuid : NULL,
 				       c->drive[0].is_read_only, e);
 	for (size_t i = 0; ret == 0 && i < m->nr_devices; i++)
 		ret = cmdline_add_virtio_mmio(line, m->device[i].addr.v, m->device[i].gsi, e);

@@ -83,8 +83,8 @@ static void put_key(struct text *t, const char *s, size_t len)
 }
 
 /*
- * One number. Counters give what was added, and add it to @total too; last values of several devices
- * have no sum, so there they stay 0.
+ * One number. Counters give what was added, and add it to @total too; last values of several
+ * devices have no sum, so there they stay 0.
  */
 static uint64_t take(const struct metrics_part *part, size_t i, bool last, metric_t *total)
 {
@@ -215,7 +215,9 @@ static int drain(void)
 	if (ret == -EAGAIN) {
 		metric_inc(&log_metrics.missed_metrics_count);
 	} else if (ret) {
-		/* A full disk: keep the line whole for the next time, it is not half written twice. */
+		/*
+		 * A full disk: keep the line whole for the next time, it is not half written twice.
+		 */
 		metric_inc(&log_metrics.metrics_fails);
 	}
 	return ret;

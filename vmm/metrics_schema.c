@@ -82,7 +82,10 @@ _Static_assert(METRICS(struct log_metrics) == 4, "logger");
 
 struct process_metrics metrics;
 
-#define PART(member, count) { .m = (member), .nr = (count) }
+#define PART(member, count)                                                                        \
+	{                                                                                          \
+		.m = (member), .nr = (count)                                                       \
+	}
 
 struct metrics_part metrics_part[NR_GROUPS] = {
 	[GROUP_API_SERVER] = PART(metrics.startup_time, 2),

@@ -14,18 +14,20 @@
 #include "base/log.h"
 
 struct options {
-	const char *api_sock;	 /* NULL with --no-api */
-	const char *id;		 /* 1 to 64 letters, digits, '-' */
-	const char *config_file; /* NULL: none */
-	const char *log_path;	 /* NULL: standard output */
-	const char *module;	 /* log filter; NULL: none */
+	const char *api_sock;	  /* NULL with --no-api */
+	const char *id;		  /* 1 to 64 letters, digits, '-' */
+	const char *config_file;  /* NULL: none */
+	const char *log_path;	  /* NULL: standard output */
+	const char *module;	  /* log filter; NULL: none */
 	const char *metrics_path; /* NULL: none, or later by the API */
 	enum log_level level;
 	bool show_level;
 	bool show_log_origin;
 	bool boot_timer;
 	size_t payload_max; /* bytes */
-	/* When and how long the jailer ran, for the start-up metrics; as metrics_startup has them. */
+	/*
+	 * When and how long the jailer ran, for the start-up metrics; as metrics_startup has them.
+	 */
 	bool has_start_time_us;
 	bool has_start_time_cpu_us;
 	bool has_parent_cpu_time_us;

@@ -114,7 +114,7 @@ static uint8_t serial_msr(const struct serial *s)
 
 	if (!(s->mcr & UART_MCR_LOOP))
 		return MSR_CONNECTED;
-	/* In loopback the modem outputs are wired to the inputs (PC16550D 8.6.7); drivers probe it. */
+	/* In loopback modem outputs are wired to the inputs (PC16550D 8.6.7); drivers probe it. */
 	if (s->mcr & UART_MCR_DTR)
 		msr |= UART_MSR_DSR;
 	if (s->mcr & UART_MCR_RTS)
@@ -256,7 +256,7 @@ static void serial_input(void *ctx, uint32_t events)
 	ssize_t n;
 
 	if (s->rx_len == SERIAL_RX_FIFO) {
-		/* A hang-up is reported even while we do not listen, again and again: step aside. */
+		/* A hang-up is reported again and again, listening or not: step aside. */
 		if (events & (EPOLLHUP | EPOLLERR)) {
 			loop_del(s->loop, &s->in);
 			s->in.events = EPOLLIN;
@@ -300,10 +300,12 @@ int serial_init(struct serial *s, struct loop *l, int in_fd, int out_fd, unsigne
 	memset(s, 0, sizeof(*s));
 	pthread_mutex_init(&s->lock, NULL);
 	s->loop = l;
-	s->in = (struct watch){ .fd = in_fd, .events = EPOLLIN, .fn = serial_input, .ctx = s,
-				.lock = &s->lock };
-	s->out = (struct watch){ .fd = out_fd, .events = 0, .fn = serial_output, .ctx = s,
-				 .lock = &s->lock };
+	s->in = (struct watch){
+		.fd = in_fd, .events = EPOLLIN, .fn = serial_input, .ctx = s, .lock = &s->lock
+	};
+	s->out = (struct watch){
+		.fd = out_fd, .events = 0, .fn = serial_output, .ctx = s, .lock = &s->lock
+	};
 	ret = irq_init(&s->irq, gsi, e);
 	if (ret)
 		return ret;

@@ -42,7 +42,8 @@ struct serial {
 	uint8_t dll, dlm;
 	bool thr_empty_pending; /* the THR-empty interrupt source, cleared by reading IIR */
 	bool irq_high;		/* what the interrupt line shows; a rise is an edge */
-	bool in_parked;		/* input hung up with bytes left to read, and no room for them yet */
+	/* input hung up with bytes left to read, and no room for them yet */
+	bool in_parked;
 
 	uint8_t rx[SERIAL_RX_FIFO];
 	uint8_t rx_head, rx_len;

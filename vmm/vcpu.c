@@ -2,8 +2,8 @@
 /*
  * vcpu.c - the run loop and the protocol to stop and continue it; see vcpu.h.
  *
- * A thread is asked to leave KVM_RUN by immediate_exit, which makes the next KVM_RUN return at once,
- * and by a signal, which makes the current one return. Either alone would leave a window.
+ * A thread is asked to leave KVM_RUN by immediate_exit, which makes the next KVM_RUN return at
+ * once, and by a signal, which makes the current one return. Either alone would leave a window.
  */
 #include "vmm/vcpu.h"
 
@@ -65,7 +65,9 @@ void vcpus_end(struct vcpus *s, int code)
 	int run = VCPU_RUN;
 
 	loop_stop(s->loop, code);
-	/* Do not run on while the loop gets round to stopping us; PARK and QUIT stay what they are. */
+	/*
+	 * Do not run on while the loop gets round to stopping us; PARK and QUIT stay what they are.
+	 */
 	atomic_compare_exchange_strong(&s->order, &run, VCPU_PARK);
 }
 

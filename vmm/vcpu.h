@@ -62,7 +62,9 @@ struct vcpus {
 	struct vcpu_metrics metrics;
 };
 
-/* vcpus_init - an empty set; vcpus_destroy is safe from here on. @loop is stopped when the VM ends. */
+/*
+ * vcpus_init - an empty set; vcpus_destroy is safe from here on. @loop is stopped when the VM ends.
+ */
 void vcpus_init(struct vcpus *s, struct loop *loop, struct bus *mmio);
 
 /* vcpus_create - make @nr vCPUs (1..CONFIG_VCPUS_MAX), no threads yet. Undone by vcpus_destroy. */
@@ -75,12 +77,14 @@ int vcpus_start(struct vcpus *s, struct err *e);
 void vcpus_run(struct vcpus *s);
 void vcpus_park(struct vcpus *s);
 
-/* vcpus_destroy - end and join the threads, close everything. Safe on a set that is not complete. */
+/*
+ * vcpus_destroy - end and join the threads, close everything. Safe on a set that is not complete.
+ */
 void vcpus_destroy(struct vcpus *s);
 
 /*
- * vcpus_end - the VM is over, the process shall exit with @code; the first caller decides. Called by
- * a device on a vCPU thread (the guest reset itself) or by the run loop.
+ * vcpus_end - the VM is over, the process shall exit with @code; the first caller decides. Called
+ * by a device on a vCPU thread (the guest reset itself) or by the run loop.
  */
 void vcpus_end(struct vcpus *s, int code);
 
@@ -90,5 +94,7 @@ void vcpus_end(struct vcpus *s, int code);
  */
 bool vcpu_arch_exit(struct vcpu *v);
 
-/* vcpu_arch_paused - @v is parked: tell the guest, if it can be told, that time will seem to jump. */
+/*
+ * vcpu_arch_paused - @v is parked: tell the guest, if it can be told, that time will seem to jump.
+ */
 void vcpu_arch_paused(struct vcpu *v);

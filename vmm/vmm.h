@@ -70,9 +70,9 @@ int vmm_pause(struct vmm *v, struct err *e);
 int vmm_resume(struct vmm *v, struct err *e);
 
 /*
- * vmm_update_drive - PATCH /drives/{id}: another file (or the same, grown), then new limits. Nothing
- * has changed when the file is refused. Only after the start. Errors: no such drive, an update that
- * changes nothing, errno of open.
+ * vmm_update_drive - PATCH /drives/{id}: another file (or the same, grown), then new limits.
+ * Nothing has changed when the file is refused. Only after the start. Errors: no such drive, an
+ * update that changes nothing, errno of open.
  */
 int vmm_update_drive(struct vmm *v, const struct drive_update *u, struct err *e);
 

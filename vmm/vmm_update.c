@@ -13,8 +13,10 @@
 /* The sentence that clients know for every refused change of a drive. */
 static int drive_refused(const char *why, int code, struct err *e)
 {
-	err_set(e, 0, "Drive config error: Unable to patch the block device: %s Please verify the "
-		"request arguments.", why);
+	err_set(e, 0,
+		"Drive config error: Unable to patch the block device: %s Please verify the "
+		"request arguments.",
+		why);
 	if (e)
 		e->code = code;
 	return -code;
@@ -45,9 +47,11 @@ int vmm_update_drive(struct vmm *v, const struct drive_update *u, struct err *e)
 
 	assert(v->state != VMM_NOT_STARTED);
 	if (i == v->config.nr_drives)
-		return drive_refused("Failed perform action on device: Device not found", ENODEV, e);
+		return drive_refused("Failed perform action on device: Device not found", ENODEV,
+				     e);
 	if (!u->has_path_on_host && !u->has_rate_limiter)
-		return drive_refused("Block: Running method expected different backend.", EINVAL, e);
+		return drive_refused("Block: Running method expected different backend.", EINVAL,
+				     e);
 	if (u->has_path_on_host) {
 		fd = machine_set_drive_file(v->machine, i, u->path_on_host, &why);
 		if (fd < 0) {
@@ -72,7 +76,8 @@ int vmm_update_net(struct vmm *v, const struct net_update *u, struct err *e)
 
 	assert(v->state != VMM_NOT_STARTED);
 	if (i == v->config.nr_nets)
-		return err_set(e, 0, "Network config error: Unable to update the net device: Failed "
+		return err_set(e, 0,
+			       "Network config error: Unable to update the net device: Failed "
 			       "perform action on device: Device not found");
 	machine_limit_net(v->machine, i, u->has_rx_rate_limiter ? &u->rx_rate_limiter : NULL,
 			  u->has_tx_rate_limiter ? &u->tx_rate_limiter : NULL);
