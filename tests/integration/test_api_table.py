@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,8 @@ pytestmark = pytest.mark.native_ok
 Start = Callable[..., Mote]
 Tiny = Callable[[str], Path]
 TABLE = SUITE / "api_table.txt"
-STATES = ["not-started", "running", "paused"]
+REPLIES = ["Refusal", "InstanceInfo", "Version", "VmConfig"]  # schemas that no request uses
+STATES = ["not-started", "running", "paused", "taps"]
 JSON_PREFIX = "An error occurred when deserializing the json body of a request: "
 
 
@@ -94,12 +96,12 @@ def complaint(row: Row, reply: Reply, files: dict[str, Path], vm: Mote) -> str:
     return ""
 
 
-def prepare(mote: Start, tiny: Tiny, folder: Path, state: str) -> tuple[Mote, dict[str, Path]]:
+def prepare(mote: Start, tiny: Tiny, folder: Path, state: str, netns: str | None = None) -> tuple[Mote, dict[str, Path]]:
     files = {"KERNEL": tiny("tick"), "DISK": folder / "disk", "DISK2": folder / "disk2", "FOLDER": folder}
     for name in ("DISK", "DISK2"):
         files[name].write_bytes(bytes(65536))
-    vm = mote()
-    if state != "not-started":
+    vm = mote(netns=netns)
+    if state in ("running", "paused"):
         vm.api.boot_source(files["KERNEL"])
         vm.api.drive("data", files["DISK"])
         vm.api.start()
@@ -109,10 +111,16 @@ def prepare(mote: Start, tiny: Tiny, folder: Path, state: str) -> tuple[Mote, di
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_table(mote: Start, tiny: Tiny, folder: Path, state: str) -> None:
+def test_table(request: pytest.FixtureRequest, mote: Start, tiny: Tiny, folder: Path, state: str) -> None:
     rows = [row for row in read_table(TABLE.read_text()) if row.state == state]
     assert rows
-    vm, files = prepare(mote, tiny, folder, state)
+    netns = None
+    if state == "taps":
+        netns = request.getfixturevalue("network").netns
+        for name in ("tap1", "tap2"):
+            subprocess.run(["ip", "-n", netns, "tuntap", "add", "dev", name, "mode", "tap"], check=True)
+        subprocess.run(["ip", "-n", netns, "tuntap", "add", "dev", "many", "mode", "tap", "multi_queue"], check=True)
+    vm, files = prepare(mote, tiny, folder, state, netns)
     wrong = []
     for row in rows:
         before = [vm.api.get(path).body for path in ("/", "/vm/config", "/machine-config")]
@@ -127,7 +135,7 @@ def test_table(mote: Start, tiny: Tiny, folder: Path, state: str) -> None:
 
 
 def test_table_covers_the_description() -> None:
-    """Each operation of openapi.yaml is in the table."""
+    """Each operation of openapi.yaml and each field that a request can carry is in the table."""
     description = (SUITE.parents[1] / "api-socket/openapi.yaml").read_text()
     rows = list(read_table(TABLE.read_text()))
     path = ""
@@ -137,3 +145,9 @@ def test_table_covers_the_description() -> None:
         elif match := re.fullmatch(r"    (get|put|patch|delete):", line):
             first = path.partition("{")[0]
             assert any(r.method == match[1].upper() and r.path.startswith(first) for r in rows), (match[1], path)
+    schema = ""
+    for line in description.partition("\n  schemas:\n")[2].splitlines():
+        if match := re.fullmatch(r"    ([A-Z]\w*):", line):
+            schema = match[1]
+        elif (match := re.fullmatch(r"        (\w+):", line)) and schema not in REPLIES:
+            assert any(f'"{match[1]}"' in (r.body or "") for r in rows), (schema, match[1])
