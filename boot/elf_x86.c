@@ -60,8 +60,7 @@ static int check_ident(const Elf64_Ehdr *eh, struct err *e)
 			       eh->e_machine == EM_AARCH64 ? "; this is an arm64 kernel" : "");
 	/* A position-independent kernel (ET_DYN) names physical addresses too. */
 	if (eh->e_type != ET_EXEC && eh->e_type != ET_DYN)
-		return err_set(e, 0,
-			       "ELF header: type is %u, must be 2 (executable)%s", eh->e_type,
+		return err_set(e, 0, "ELF header: type is %u, must be 2 (executable)%s", eh->e_type,
 			       eh->e_type == ET_REL ? "; this is an object file or kernel module" :
 						      "");
 	return 0;
@@ -139,12 +138,12 @@ static int check_overlap(const struct elf *elf, unsigned int i, struct err *e)
 
 		if (is_load(b) && a->p_paddr < b->p_paddr + b->p_memsz &&
 		    b->p_paddr < a->p_paddr + a->p_memsz)
-			return err_set(e, 0,
-				       "ELF segments %u and %u overlap at physical address "
-				       "0x%" PRIx64,
-				       j, i,
-				       (uint64_t)(a->p_paddr > b->p_paddr ? a->p_paddr :
-									    b->p_paddr));
+			return err_set(
+				e, 0,
+				"ELF segments %u and %u overlap at physical address "
+				"0x%" PRIx64,
+				j, i,
+				(uint64_t)(a->p_paddr > b->p_paddr ? a->p_paddr : b->p_paddr));
 	}
 	return 0;
 }
@@ -253,8 +252,10 @@ static int check_all(const struct mem *m, const struct kernel_file *f, const str
 	if (r)
 		return r;
 	if (out->end.v == 0)
-		return err_set(e, 0, "ELF: none of %u program headers is a PT_LOAD with memory, "
-				     "there is nothing to load", elf->nr);
+		return err_set(e, 0,
+			       "ELF: none of %u program headers is a PT_LOAD with memory, "
+			       "there is nothing to load",
+			       elf->nr);
 
 	out->protocol = pvh ? BOOT_PROTOCOL_PVH : BOOT_PROTOCOL_LINUX64;
 	out->entry = GPA(pvh ? pvh : elf->eh.e_entry);
@@ -353,8 +354,8 @@ static int load_segment(struct mem *m, const struct kernel_file *f, const struct
 			r = mem_map_file(m, GPA(ph->p_paddr + at), f->fd, ph->p_offset + at,
 					 start - at, e);
 		if (!r && sh->sh_type != SHT_NOBITS)
-			r = copy_range(m, f, ph->p_paddr + start, ph->p_offset + start,
-				       end - start, e);
+			r = copy_range(m, f, ph->p_paddr + start, ph->p_offset + start, end - start,
+				       e);
 		at = end;
 	}
 	if (!r && at < ph->p_filesz)

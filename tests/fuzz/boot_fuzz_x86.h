@@ -14,8 +14,8 @@
 
 #include "boot/setup_x86.h"
 
-#define FUZZ_RAM   (UINT64_C(32) << 20)
-#define FUZZ_FILE  (UINT64_C(1) << 20)
+#define FUZZ_RAM  (UINT64_C(32) << 20)
+#define FUZZ_FILE (UINT64_C(1) << 20)
 
 static inline void fuzz_require(int ok)
 {

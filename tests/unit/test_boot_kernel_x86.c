@@ -108,14 +108,22 @@ static int sections_fd(uint8_t head[0x1000])
 {
 	const Elf64_Shdr sh[] = {
 		{ .sh_type = SHT_NULL },
-		{ .sh_type = SHT_PROGBITS, .sh_flags = SHF_ALLOC | SHF_EXECINSTR,
-		  .sh_addr = ELF_BASE, .sh_size = 0x100100 },
-		{ .sh_type = SHT_PROGBITS, .sh_flags = SHF_ALLOC, .sh_addr = ELF_BASE + 0x100100,
+		{ .sh_type = SHT_PROGBITS,
+		  .sh_flags = SHF_ALLOC | SHF_EXECINSTR,
+		  .sh_addr = ELF_BASE,
+		  .sh_size = 0x100100 },
+		{ .sh_type = SHT_PROGBITS,
+		  .sh_flags = SHF_ALLOC,
+		  .sh_addr = ELF_BASE + 0x100100,
 		  .sh_size = 0xfff00 },
-		{ .sh_type = SHT_NOBITS, .sh_flags = SHF_ALLOC | SHF_WRITE,
-		  .sh_addr = ELF_BASE + 0x200000, .sh_size = 0x180000 },
-		{ .sh_type = SHT_PROGBITS, .sh_flags = SHF_ALLOC | SHF_EXECINSTR,
-		  .sh_addr = ELF_BASE + 0x380000, .sh_size = 0x80000 },
+		{ .sh_type = SHT_NOBITS,
+		  .sh_flags = SHF_ALLOC | SHF_WRITE,
+		  .sh_addr = ELF_BASE + 0x200000,
+		  .sh_size = 0x180000 },
+		{ .sh_type = SHT_PROGBITS,
+		  .sh_flags = SHF_ALLOC | SHF_EXECINSTR,
+		  .sh_addr = ELF_BASE + 0x380000,
+		  .sh_size = 0x80000 },
 	};
 	struct file f;
 	int fd;
@@ -283,7 +291,7 @@ static void put_field(struct file *f, const struct bad *b)
 	memcpy(f->b + b->offset, v, b->width);
 }
 
-#define EH(field) ((unsigned int)offsetof(Elf64_Ehdr, field))
+#define EH(field)   ((unsigned int)offsetof(Elf64_Ehdr, field))
 #define P(i, field) (PH(i) + (unsigned int)offsetof(Elf64_Phdr, field))
 
 static const struct bad bad_elf[] = {
@@ -309,8 +317,9 @@ static const struct bad bad_elf[] = {
 	{ P(0, p_memsz), 8, 0x17ff, "filesz 0x1800 is larger than memsz 0x17ff" },
 	{ P(0, p_memsz), 8, 0x10200, "segments 0 and 1 overlap at physical address 0x1010100" },
 	{ P(0, p_memsz), 8, UINT64_MAX, "wraps around" },
-	{ P(0, p_memsz), 8, 0x7000001, "segment 0 ends at 0x8000001, beyond RAM of 128 MiB; the "
-				       "kernel needs at least 129 MiB" },
+	{ P(0, p_memsz), 8, 0x7000001,
+	  "segment 0 ends at 0x8000001, beyond RAM of 128 MiB; the "
+	  "kernel needs at least 129 MiB" },
 	{ P(0, p_memsz), 8, 3 * GIB, "not in RAM" },
 	{ P(0, p_paddr), 8, 0xff000, "below 1 MiB" },
 	{ P(0, p_paddr), 8, 0, "below 1 MiB" },
@@ -590,7 +599,10 @@ Test(boot_kernel, other_files_are_named)
 		const char *bytes, *text;
 	} row[] = {
 		{ 0, 2, "\x1f\x8b", "gunzip" },
-		{ 0, 6, "\xfd" "7zXZ\0", "unxz" },
+		{ 0, 6,
+		  "\xfd"
+		  "7zXZ\0",
+		  "unxz" },
 		{ 0, 4, "\x28\xb5\x2f\xfd", "unzstd" },
 		{ 0, 4, "\x02\x21\x4c\x18", "unlz4" },
 		{ 0, 3, "BZh", "bunzip2" },
@@ -659,12 +671,9 @@ Test(boot_initrd, at_the_top_of_the_first_region)
 	static const struct {
 		uint64_t ram, initrd_end, top;
 	} row[] = {
-		{ 128 * MIB, 3 * GIB, 128 * MIB },
-		{ 128 * MIB, 0x80000000, 128 * MIB },
-		{ 3 * GIB - 4096, 3 * GIB, 3 * GIB - 4096 },
-		{ 6 * GIB, 3 * GIB, 3 * GIB },
-		{ 6 * GIB, 0x80000000, 0x80000000 },
-		{ 6 * GIB, 0x7fffffff, 0x7ffff000 },
+		{ 128 * MIB, 3 * GIB, 128 * MIB },	     { 128 * MIB, 0x80000000, 128 * MIB },
+		{ 3 * GIB - 4096, 3 * GIB, 3 * GIB - 4096 }, { 6 * GIB, 3 * GIB, 3 * GIB },
+		{ 6 * GIB, 0x80000000, 0x80000000 },	     { 6 * GIB, 0x7fffffff, 0x7ffff000 },
 	};
 
 	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {

@@ -76,10 +76,9 @@ static struct boot_info info(enum boot_protocol protocol)
 	kernel.setup.cmdline_size = 2047;
 	kernel.setup.loadflags = LOADED_HIGH | KEEP_SEGMENTS | CAN_USE_HEAP;
 	for (unsigned int i = 0; i < BOOT_DEVICES_MAX; i++)
-		device[i] = (struct boot_device){
-			.addr = GPA(LAYOUT_VIRTIO_MMIO + i * LAYOUT_VIRTIO_MMIO_SIZE),
-			.gsi = LAYOUT_GSI_FIRST + i
-		};
+		device[i] = (struct boot_device){ .addr = GPA(LAYOUT_VIRTIO_MMIO +
+							      i * LAYOUT_VIRTIO_MMIO_SIZE),
+						  .gsi = LAYOUT_GSI_FIRST + i };
 	return in;
 }
 
@@ -225,8 +224,10 @@ Test(boot_setup, both_protocols_give_the_same_memory_map)
 		{ 32 * MIB, 3, { 0 } },
 		{ 3 * GIB - 4096, 3, { 0 } },
 		{ 3 * GIB, 3, { 0 } },
-		{ 6 * GIB, 4, { 0, 0x9fc00, 1, 0x9fc00, 0x60400, 2,
-				0x100000, 0xbff00000, 1, 0x100000000, 0xc0000000, 1 } },
+		{ 6 * GIB,
+		  4,
+		  { 0, 0x9fc00, 1, 0x9fc00, 0x60400, 2, 0x100000, 0xbff00000, 1, 0x100000000,
+		    0xc0000000, 1 } },
 	};
 
 	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
