@@ -226,7 +226,10 @@ void log_write(unsigned int at, const char *file, const char *fmt, ...)
 	len = t.len + (n > 0 ? (size_t)n : 0);
 	if (len > sizeof(line) - 1)
 		len = sizeof(line) - 1;
-	/* Texts of clients and guests end up in messages: none of them may begin a line of its own. */
+	/*
+	 * Texts of clients and guests end up in messages: none of them may begin a line of its
+	 * own.
+	 */
 	for (i = t.len; i < len; i++)
 		if ((unsigned char)line[i] < ' ')
 			line[i] = ' ';

@@ -18,6 +18,7 @@
 #include "boot/layout_x86.h"
 #include "boot/setup_x86.h"
 #include "vmm/boot_timer.h"
+#include "vmm/cpu_template_x86.h"
 #include "vmm/cpuid_x86.h"
 #include "vmm/fatal.h"
 #include "vmm/i8042_x86.h"
@@ -300,6 +301,8 @@ int arch_setup_boot(struct machine *m, struct err *e)
 	if (ret == 0)
 		ret = cpuid_supported(&m->kvm, cpuid, e);
 	if (ret == 0)
+		ret = cpu_template_apply(cpuid, m->config->machine.cpu_template, e);
+	if (ret == 0)
 		ret = cpuid_normalise(cpuid, m->vcpus.nr, m->config->machine.smt, e);
 	for (unsigned int i = 0; ret == 0 && i < m->vcpus.nr; i++) {
 		int fd = m->vcpus.vcpu[i].fd;
@@ -307,6 +310,7 @@ int arch_setup_boot(struct machine *m, struct err *e)
 		cpuid_set_apic_id(cpuid, i);
 		if (fd_ioctl(fd, KVM_SET_CPUID2, &cpuid->head) < 0)
 			return err_set(e, errno, "KVM_SET_CPUID2, vCPU %u", i);
+		ret = cpu_template_msrs(fd, m->config->machine.cpu_template, e);
 		set_msrs(fd);
 	}
 	if (ret == 0)

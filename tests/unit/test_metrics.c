@@ -64,13 +64,12 @@ static unsigned long long number(const char *group, const char *field, const cha
 }
 
 /* Every member of a struct is set to a number of its own; the name in the line must show it. */
-#define SHOWS(group, s, member)                                                               \
-	do {                                                                                  \
-		metric_set(&(s)->member, 7000 + offsetof(__typeof__(*(s)), member));          \
-		compose();                                                                    \
-		cr_assert_eq(number(group, #member, NULL),                                    \
-			     7000 + offsetof(__typeof__(*(s)), member), "%s.%s", group,       \
-			     #member);                                                        \
+#define SHOWS(group, s, member)                                                                    \
+	do {                                                                                       \
+		metric_set(&(s)->member, 7000 + offsetof(__typeof__(*(s)), member));               \
+		compose();                                                                         \
+		cr_assert_eq(number(group, #member, NULL),                                         \
+			     7000 + offsetof(__typeof__(*(s)), member), "%s.%s", group, #member);  \
 	} while (0)
 
 Test(metrics, blk_names)
