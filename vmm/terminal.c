@@ -49,6 +49,9 @@ int terminal_input(void)
 	struct stat st;
 
 	if (tcgetattr(STDIN_FILENO, &saved_termios) == 0) {
+		/* In the background the terminal is somebody else's: touching it would stop us. */
+		if (tcgetpgrp(STDIN_FILENO) != getpgrp())
+			return -1;
 		raw = saved_termios;
 		cfmakeraw(&raw);
 		termios_changed = true;
