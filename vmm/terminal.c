@@ -49,8 +49,13 @@ int terminal_input(void)
 	struct stat st;
 
 	if (tcgetattr(STDIN_FILENO, &saved_termios) == 0) {
-		/* In the background the terminal is somebody else's: touching it would stop us. */
-		if (tcgetpgrp(STDIN_FILENO) != getpgrp())
+		pid_t foreground = tcgetpgrp(STDIN_FILENO);
+
+		/*
+		 * In the background the terminal is somebody else's: touching it would stop us
+		 * (SIGTTOU). Without job control (-1) there is no background.
+		 */
+		if (foreground >= 0 && foreground != getpgrp())
 			return -1;
 		raw = saved_termios;
 		cfmakeraw(&raw);
