@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define GIVE_UP_US 10e6
-#define PAUSE_NS 10000
+#define PAUSE_NS   10000
 
 struct memory {
 	long rss_kib;

@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #define COMMANDS_MAX 8
-#define OUTPUT_MAX (256 << 10) /* a guest that prints more than this before MARKER is broken */
+#define OUTPUT_MAX   (256 << 10) /* a guest that prints more than this before MARKER is broken */
 
 struct options {
 	int kill_after;

@@ -20,10 +20,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RAM_BYTES (128u << 20)
-#define PAGE_BYTES 4096u
+#define RAM_BYTES	  (128u << 20)
+#define PAGE_BYTES	  4096u
 #define CPUID_ENTRIES_MAX 256
-#define I8042_COMMAND 0x64
+#define I8042_COMMAND	  0x64
 
 static int trace;
 static struct timespec start;
@@ -86,7 +86,13 @@ static uint64_t load(const char *path, uint8_t *ram)
 static void vcpu_registers(int vcpu, uint64_t entry)
 {
 	struct kvm_segment code = {
-		.limit = ~0u, .selector = 8, .type = 11, .present = 1, .s = 1, .db = 1, .g = 1,
+		.limit = ~0u,
+		.selector = 8,
+		.type = 11,
+		.present = 1,
+		.s = 1,
+		.db = 1,
+		.g = 1,
 	};
 	struct kvm_regs regs = { .rip = entry, .rflags = 2 };
 	struct kvm_segment data = code;

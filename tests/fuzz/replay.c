@@ -59,7 +59,8 @@ int main(int argc, char **argv)
 		perror(argv[2]);
 		return 1;
 	}
-	fprintf(xml, "<testsuite name=\"%s\"><testcase classname=\"fuzz\" name=\"replay %d inputs\"/></testsuite>\n",
+	fprintf(xml,
+		"<testsuite name=\"%s\"><testcase classname=\"fuzz\" name=\"replay %d inputs\"/></testsuite>\n",
 		argv[1], nr);
 	return fclose(xml) || nr == 0;
 }

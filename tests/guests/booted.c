@@ -2,7 +2,7 @@
 /* Tells the boot timer that it has booted, then prints a line and ends through the i8042. */
 #include "guest_x86.h"
 
-#define BOOT_TIMER 0xc0000000u
+#define BOOT_TIMER    0xc0000000u
 #define BOOT_COMPLETE 123
 
 void guest_main(const struct hvm_start_info *info)

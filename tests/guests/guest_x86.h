@@ -10,8 +10,8 @@
 
 #include <stdint.h>
 
-#define COM1 0x3f8
-#define COM1_LSR (COM1 + 5)
+#define COM1	      0x3f8
+#define COM1_LSR      (COM1 + 5)
 #define I8042_COMMAND 0x64
 
 /* Xen's public/arch-x86/hvm/start_info.h, version 1. */

@@ -3,7 +3,7 @@
 #include "guest_x86.h"
 
 #define I8042_DATA 0x60
-#define WRITE_CTR 0x60
+#define WRITE_CTR  0x60
 
 void guest_main(const struct hvm_start_info *info)
 {

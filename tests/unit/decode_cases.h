@@ -13,6 +13,8 @@
 #include "api-socket/config_file.h"
 #include "api-socket/decode.h"
 
+/* One body, one sentence: rows as they were put down. */
+/* clang-format off */
 static const struct decode_case {
 	const struct decode_table *table;
 	const char *body;
@@ -762,3 +764,4 @@ static const struct decode_case {
 	  "{\"drives\":[],\"boot-source\":{\"kernel_image_path\":\"k\"}} x",
 	  "trailing characters at line 1 column 55" },
 };
+/* clang-format on */

@@ -63,9 +63,13 @@ TestSuite(config, .init = setup, .fini = teardown);
 static int update(unsigned int vcpus, uint64_t mib, bool smt, enum huge_pages huge)
 {
 	struct machine_update u = {
-		.has_vcpu_count = true, .has_mem_size_mib = true, .has_smt = true,
+		.has_vcpu_count = true,
+		.has_mem_size_mib = true,
+		.has_smt = true,
 		.has_huge_pages = true,
-		.v = { .vcpu_count = (uint8_t)vcpus, .mem_size_mib = mib, .smt = smt,
+		.v = { .vcpu_count = (uint8_t)vcpus,
+		       .mem_size_mib = mib,
+		       .smt = smt,
 		       .huge_pages = (uint8_t)huge },
 	};
 
@@ -104,7 +108,8 @@ Test(config, machine)
 Test(config, machine_patch)
 {
 	struct machine_update smt = { .has_smt = true, .v.smt = true };
-	struct machine_update template = { .has_cpu_template = true, .v.cpu_template = CPU_TEMPLATE_C3 };
+	struct machine_update template = { .has_cpu_template = true,
+					   .v.cpu_template = CPU_TEMPLATE_C3 };
 
 	cr_expect_eq(update(3, 128, false, HUGE_PAGES_NONE), 0);
 	cr_expect_eq(config_update_machine(&c, &smt, &e), -EINVAL);
@@ -139,8 +144,9 @@ Test(config, boot_source)
 	cr_expect_str_eq(e.msg, "Start microvm error: Cannot start microvm without kernel "
 				"configuration.");
 	cr_expect_eq(put_boot("/nonexistent/k", NULL, NULL), -ENOENT);
-	cr_expect_str_eq(e.msg, "Boot source error: The kernel file cannot be opened: No such file or "
-				"directory (os error 2) /nonexistent/k");
+	cr_expect_str_eq(e.msg,
+			 "Boot source error: The kernel file cannot be opened: No such file or "
+			 "directory (os error 2) /nonexistent/k");
 	cr_expect_eq(e.code, ENOENT);
 	cr_expect(!c.has_boot_source);
 
@@ -149,9 +155,10 @@ Test(config, boot_source)
 	cr_expect_eq(config_check(&c, &e), 0);
 	cr_expect_eq(c.boot_source.initrd_fd, -1);
 	cr_expect_eq(put_boot(file("k"), "/nonexistent/i", NULL), -ENOENT);
-	cr_expect_str_eq(e.msg, "Boot source error: The initrd file cannot be opened due to invalid "
-				"path or invalid permissions. No such file or directory (os error 2) "
-				"/nonexistent/i");
+	cr_expect_str_eq(e.msg,
+			 "Boot source error: The initrd file cannot be opened due to invalid "
+			 "path or invalid permissions. No such file or directory (os error 2) "
+			 "/nonexistent/i");
 	cr_expect_eq(put_boot(file("k"), path, ""), 0);
 	cr_expect_str_eq(config_boot_args(&c), "");
 	cr_expect_eq(put_boot("/tmp", NULL, NULL), -EINVAL);
@@ -234,9 +241,10 @@ Test(config, drive_refusals)
 	char fifo[80];
 
 	cr_expect_eq(put_drive("a", "foo.bar", false), -ENOENT);
-	cr_expect_str_eq(e.msg, "Drive config error: Unable to create the virtio block device: Virtio "
-				"backend error: Error manipulating the backing file: No such file or "
-				"directory (os error 2) foo.bar");
+	cr_expect_str_eq(e.msg,
+			 "Drive config error: Unable to create the virtio block device: Virtio "
+			 "backend error: Error manipulating the backing file: No such file or "
+			 "directory (os error 2) foo.bar");
 	cr_expect_eq(put_drive("a", NULL, false), -EINVAL);
 	cr_expect_str_eq(e.msg, "Drive config error: Unable to create the virtio block device: "
 				"Invalid block config.");
@@ -251,7 +259,9 @@ Test(config, drive_refusals)
 	/* A FIFO without a writer would block a plain open for ever. */
 	snprintf(fifo, sizeof(fifo), "%s/fifo", dir);
 	cr_assert_eq(mkfifo(fifo, 0600), 0);
-	d = (struct drive_config){ .drive_id = "f", .has_path_on_host = true, .is_read_only = true };
+	d = (struct drive_config){ .drive_id = "f",
+				   .has_path_on_host = true,
+				   .is_read_only = true };
 	strcpy(d.path_on_host, fifo);
 	cr_expect_eq(config_put_drive(&c, &d, &e), -EINVAL);
 	cr_expect_eq(c.nr_drives, 0);
@@ -260,8 +270,10 @@ Test(config, drive_refusals)
 
 Test(config, read_only_drive_needs_no_write_access)
 {
-	static struct drive_config d = { .drive_id = "a", .has_path_on_host = true,
-		.has_is_read_only = true, .is_read_only = true };
+	static struct drive_config d = { .drive_id = "a",
+					 .has_path_on_host = true,
+					 .has_is_read_only = true,
+					 .is_read_only = true };
 
 	strcpy(d.path_on_host, file("ro"));
 	cr_assert_eq(chmod(d.path_on_host, 0400), 0);
@@ -282,7 +294,8 @@ Test(config, too_many_devices)
 		cr_expect_eq(put_drive(id, file("d"), false), 0);
 		cr_expect_eq(config_check(&c, &e), i < CONFIG_DEVICES_MAX ? 0 : -EINVAL);
 	}
-	cr_expect(strstr(e.msg, "Could not allocate GSI: The requested resource is not available."));
+	cr_expect(
+		strstr(e.msg, "Could not allocate GSI: The requested resource is not available."));
 	cr_expect_eq(put_drive("more", file("d"), false), -EINVAL);
 	cr_expect_eq(put_drive("d31", file("d"), false), 0);
 }
@@ -351,18 +364,34 @@ Test(config, net_order)
 Test(config, net_refusals)
 {
 	fake_nets("12");
-	cr_expect_eq(put_net("2", "tap2", "\0\0\0\0\0" "1", 0), -EINVAL);
+	cr_expect_eq(put_net("2", "tap2",
+			     "\0\0\0\0\0"
+			     "1",
+			     0),
+		     -EINVAL);
 	cr_expect_str_eq(e.msg, "Network config error: The MAC address is already in use: "
 				"00:00:00:00:00:31");
-	cr_expect_eq(put_net("3", "tap3", "\0\0\0\0\0" "2", 0), -EINVAL);
+	cr_expect_eq(put_net("3", "tap3",
+			     "\0\0\0\0\0"
+			     "2",
+			     0),
+		     -EINVAL);
 	cr_expect_eq(put_net("2", "tap2", NULL, 67), -EINVAL);
-	cr_expect_str_eq(e.msg, "Network config error: Could not create the network device: MTU 67 is "
-				"out of range [68, 65535]");
+	cr_expect_str_eq(e.msg,
+			 "Network config error: Could not create the network device: MTU 67 is "
+			 "out of range [68, 65535]");
 	cr_expect_lt(put_net("1", "no/such-tap", NULL, 0), 0);
-	cr_expect(!strncmp(e.msg, "Network config error: Could not create the network device: Open tap "
-				  "device failed: ", 83), "%s", e.msg);
+	cr_expect(!strncmp(e.msg,
+			   "Network config error: Could not create the network device: Open tap "
+			   "device failed: ",
+			   83),
+		  "%s", e.msg);
 	cr_expect(strstr(e.msg, "provided by no/such-tap. "));
 	cr_expect_str_eq(nets(), "12");
 	/* Its own address is not a clash. */
-	cr_expect_eq(put_net("2", "tap2", "\0\0\0\0\0" "2", 68), 0);
+	cr_expect_eq(put_net("2", "tap2",
+			     "\0\0\0\0\0"
+			     "2",
+			     68),
+		     0);
 }

@@ -53,13 +53,14 @@ static int apply(const char *format)
 
 Test(config_file, everything)
 {
-	cr_expect_eq(apply("{\"drives\":[{\"drive_id\":\"b\",\"is_root_device\":false,"
-			   "\"path_on_host\":\"%s\"},{\"drive_id\":\"r\",\"is_root_device\":true,"
-			   "\"path_on_host\":\"%s\"}],\"x\":{\"y\":[1]},"
-			   "\"boot-source\":{\"kernel_image_path\":\"%s\",\"boot_args\":\"a\"},"
-			   "\"machine-config\":{\"vcpu_count\":2,\"mem_size_mib\":512},"
-			   "\"logger\":{\"level\":\"debug\"},\"metrics\":{\"metrics_path\":\"/m\"}}"),
-		     0, "%s", e.msg);
+	cr_expect_eq(
+		apply("{\"drives\":[{\"drive_id\":\"b\",\"is_root_device\":false,"
+		      "\"path_on_host\":\"%s\"},{\"drive_id\":\"r\",\"is_root_device\":true,"
+		      "\"path_on_host\":\"%s\"}],\"x\":{\"y\":[1]},"
+		      "\"boot-source\":{\"kernel_image_path\":\"%s\",\"boot_args\":\"a\"},"
+		      "\"machine-config\":{\"vcpu_count\":2,\"mem_size_mib\":512},"
+		      "\"logger\":{\"level\":\"debug\"},\"metrics\":{\"metrics_path\":\"/m\"}}"),
+		0, "%s", e.msg);
 	cr_expect_eq(c.nr_drives, 2);
 	cr_expect_str_eq(c.drive[0].drive_id, "r");
 	cr_expect_str_eq(c.drive[1].drive_id, "b");
@@ -76,7 +77,8 @@ Test(config_file, nulls_and_empty_lists)
 			   "\"balloon\":null,\"cpu-config\":null,\"logger\":null,"
 			   "\"machine-config\":null,\"metrics\":null,\"mmds-config\":null,"
 			   "\"network-interfaces\":[],\"vsock\":null,\"entropy\":null,\"pmem\":[],"
-			   "\"memory-hotplug\":null}"), 0, "%s", e.msg);
+			   "\"memory-hotplug\":null}"),
+		     0, "%s", e.msg);
 	cr_expect(!c.has_logger && !c.has_metrics && c.nr_drives == 0);
 	cr_expect(c.machine.vcpu_count == 1 && c.machine.mem_size_mib == 128);
 }
@@ -84,21 +86,23 @@ Test(config_file, nulls_and_empty_lists)
 Test(config_file, refusals)
 {
 #define DESIGN "not supported by design: mote has drives, network interfaces and a serial port"
-#define BOOT "\"boot-source\":{\"kernel_image_path\":\"%s\"}"
+#define BOOT   "\"boot-source\":{\"kernel_image_path\":\"%s\"}"
 	static const struct {
 		const char *text;
 		const char *error;
 	} rows[] = {
 		{ "", "Invalid JSON: EOF while parsing a value at line 1 column 0" },
 		{ "{}", "Invalid JSON: missing field `drives` at line 1 column 2" },
-		{ "{\"drives\":[]}", "Invalid JSON: missing field `boot-source` at line 1 column 13" },
+		{ "{\"drives\":[]}",
+		  "Invalid JSON: missing field `boot-source` at line 1 column 13" },
 		{ "{\"vsock\":{\"guest_cid\":3}}",
 		  "Invalid JSON: `vsock`: " DESIGN " at line 1 column 9" },
 		{ "{\"pmem\":[ {}]}", "Invalid JSON: `pmem`: " DESIGN " at line 1 column 10" },
 		{ "{\"cpu-config\":\"/t.json\"}",
 		  "Invalid JSON: `cpu-config`: custom CPU templates are not supported yet at line 1 "
 		  "column 14" },
-		{ "{\"drives\":[]," BOOT ",\"machine-config\":{\"vcpu_count\":0,\"mem_size_mib\":1}}",
+		{ "{\"drives\":[]," BOOT
+		  ",\"machine-config\":{\"vcpu_count\":0,\"mem_size_mib\":1}}",
 		  "Machine config error: The number of vCPUs must be greater than 0, less than 32 and "
 		  "must be 1 or an even number if SMT is enabled." },
 		{ "{\"drives\":[],\"boot-source\":{\"kernel_image_path\":\"/nonexistent/k\"}}",
@@ -121,7 +125,8 @@ Test(config_file, refusals)
 Test(config_file, grammar_first)
 {
 	cr_expect_eq(apply("{\"drives\":[{\"drive_id\":\"a\",\"is_root_device\":true,"
-			   "\"path_on_host\":\"/nonexistent\"}]," BOOT "} x"), -EINVAL);
+			   "\"path_on_host\":\"/nonexistent\"}]," BOOT "} x"),
+		     -EINVAL);
 	cr_expect(strstr(e.msg, "trailing characters"));
 	cr_expect(!c.has_boot_source);
 }
@@ -132,7 +137,8 @@ Test(config_file, load)
 	size_t i;
 
 	cr_assert_not_null(f);
-	fprintf(f, "{\n\"drives\": [],\n\"boot-source\": {\"kernel_image_path\": \"%s\"}\n}\n", name);
+	fprintf(f, "{\n\"drives\": [],\n\"boot-source\": {\"kernel_image_path\": \"%s\"}\n}\n",
+		name);
 	fclose(f);
 	cr_expect_eq(config_file_load(&c, name, &e), 0, "%s", e.msg);
 	cr_expect(c.has_boot_source);

@@ -18,6 +18,7 @@
 #define CACHE(type, level) ((type) | (level) << 5 | 0xfffU << 14 | 0x3fU << 26)
 
 /* What the tests need of a host's table; hosts differ from guests in every field that is edited. */
+/* clang-format off */
 static const struct kvm_cpuid_entry2 intel[] = {
 	{ .function = 0x0, .eax = 0x1f, .ebx = signature_INTEL_ebx, .ecx = signature_INTEL_ecx,
 	  .edx = signature_INTEL_edx },
@@ -57,6 +58,7 @@ static const struct kvm_cpuid_entry2 amd[] = {
 	{ .function = 0x8000001e, .eax = 0x55, .ebx = 0x1ff, .ecx = 0x301 },
 	{ .function = 0x80000026, .index = 0, .flags = INDEXED, .eax = 1, .ebx = 2 },
 };
+/* clang-format on */
 
 static struct cpuid c;
 static struct err e;

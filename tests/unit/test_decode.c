@@ -20,7 +20,8 @@ Test(decode, machine_put_resets_what_is_missing)
 {
 	struct machine_update u;
 
-	decode(&decode_machine_put, "{\"vcpu_count\":255,\"mem_size_mib\":18446744073709551615}", &u);
+	decode(&decode_machine_put, "{\"vcpu_count\":255,\"mem_size_mib\":18446744073709551615}",
+	       &u);
 	cr_expect(u.has_vcpu_count && u.v.vcpu_count == 255);
 	cr_expect(u.has_mem_size_mib && u.v.mem_size_mib == UINT64_MAX);
 	cr_expect(u.has_smt && !u.v.smt);
@@ -29,8 +30,10 @@ Test(decode, machine_put_resets_what_is_missing)
 	cr_expect(!u.has_cpu_template);
 	cr_expect(!decode_machine_is_empty(&u));
 
-	decode(&decode_machine_put, "{\"vcpu_count\":2,\"mem_size_mib\":2,\"smt\":true,\"cpu_template\""
-	       ":\"T2A\",\"track_dirty_pages\":true,\"huge_pages\":\"2M\"}", &u);
+	decode(&decode_machine_put,
+	       "{\"vcpu_count\":2,\"mem_size_mib\":2,\"smt\":true,\"cpu_template\""
+	       ":\"T2A\",\"track_dirty_pages\":true,\"huge_pages\":\"2M\"}",
+	       &u);
 	cr_expect(u.v.smt && u.v.track_dirty_pages && u.v.huge_pages == HUGE_PAGES_2M);
 	cr_expect(u.has_cpu_template && u.v.cpu_template == CPU_TEMPLATE_T2A);
 }
@@ -55,11 +58,14 @@ Test(decode, boot_source)
 {
 	static struct boot_source_config b;
 
-	decode(&decode_boot_source, " {\"kernel_image_path\" : \"\\/k\\u00e9\\ud83d\\ude00\" } ", &b);
+	decode(&decode_boot_source, " {\"kernel_image_path\" : \"\\/k\\u00e9\\ud83d\\ude00\" } ",
+	       &b);
 	cr_expect_str_eq(b.kernel_image_path, "/k\xc3\xa9\xf0\x9f\x98\x80");
 	cr_expect(!b.has_boot_args && !b.has_initrd_path);
-	decode(&decode_boot_source, "{\"boot_args\":\"\",\"kernel_image_path\":\"k\","
-	       "\"initrd_path\":\"/i\"}", &b);
+	decode(&decode_boot_source,
+	       "{\"boot_args\":\"\",\"kernel_image_path\":\"k\","
+	       "\"initrd_path\":\"/i\"}",
+	       &b);
 	cr_expect(b.has_boot_args && b.has_initrd_path);
 	cr_expect_str_eq(b.boot_args, "");
 	cr_expect_str_eq(b.initrd_path, "/i");
@@ -77,7 +83,8 @@ Test(decode, drive)
 	       "{\"drive_id\":\"r_1\",\"partuuid\":\"0eaa91a0-01\",\"is_root_device\":true,"
 	       "\"cache_type\":\"Writeback\",\"is_read_only\":true,\"path_on_host\":\"/x\","
 	       "\"rate_limiter\":{\"bandwidth\":{\"size\":1,\"one_time_burst\":2,"
-	       "\"refill_time\":18446744073709551615},\"ops\":null},\"io_engine\":\"Async\"}", &d);
+	       "\"refill_time\":18446744073709551615},\"ops\":null},\"io_engine\":\"Async\"}",
+	       &d);
 	cr_expect_str_eq(d.drive_id, "r_1");
 	cr_expect_str_eq(d.partuuid, "0eaa91a0-01");
 	cr_expect_str_eq(d.path_on_host, "/x");
@@ -95,15 +102,19 @@ Test(decode, net)
 	struct net_config n;
 	struct net_update u;
 
-	decode(&decode_net_put, "{\"iface_id\":\"1\",\"host_dev_name\":\"tap0\","
-	       "\"guest_mac\":\"06:00:AC:10:fF:02\",\"mtu\":9000}", &n);
+	decode(&decode_net_put,
+	       "{\"iface_id\":\"1\",\"host_dev_name\":\"tap0\","
+	       "\"guest_mac\":\"06:00:AC:10:fF:02\",\"mtu\":9000}",
+	       &n);
 	cr_expect_str_eq(n.iface_id, "1");
 	cr_expect_str_eq(n.host_dev_name, "tap0");
 	cr_expect(n.has_guest_mac && !memcmp(n.guest_mac, mac, 6));
 	cr_expect(n.has_mtu && n.mtu == 9000);
 	cr_expect(!n.has_rx_rate_limiter && !n.has_tx_rate_limiter);
-	decode(&decode_net_patch, "{\"iface_id\":\"1\",\"tx_rate_limiter\":{\"ops\":{\"size\":0,"
-	       "\"refill_time\":0}}}", &u);
+	decode(&decode_net_patch,
+	       "{\"iface_id\":\"1\",\"tx_rate_limiter\":{\"ops\":{\"size\":0,"
+	       "\"refill_time\":0}}}",
+	       &u);
 	cr_expect(!u.has_rx_rate_limiter && u.has_tx_rate_limiter && u.tx_rate_limiter.has_ops);
 }
 
@@ -130,8 +141,8 @@ Test(decode, logger_levels)
 		const char *name;
 		enum log_level level;
 	} rows[] = {
-		{ "Off", LOG_OFF },    { "ERROR", LOG_ERROR }, { "warn", LOG_WARN },
-		{ "Warning", LOG_WARN }, { "iNfo", LOG_INFO }, { "Debug", LOG_DEBUG },
+		{ "Off", LOG_OFF },	 { "ERROR", LOG_ERROR }, { "warn", LOG_WARN },
+		{ "Warning", LOG_WARN }, { "iNfo", LOG_INFO },	 { "Debug", LOG_DEBUG },
 		{ "TRACE", LOG_TRACE },
 	};
 	static struct logger_config l;
@@ -152,8 +163,10 @@ Test(decode, metrics_properties_become_one_line)
 {
 	static struct metrics_config m;
 
-	decode(&decode_metrics, "{\"metrics_path\":\"/m\",\"unknown\":[1],\"properties\":\n"
-	       "{ \"a\" : \"b\\n\" ,\n \"c\\\"\" : \"\" } }", &m);
+	decode(&decode_metrics,
+	       "{\"metrics_path\":\"/m\",\"unknown\":[1],\"properties\":\n"
+	       "{ \"a\" : \"b\\n\" ,\n \"c\\\"\" : \"\" } }",
+	       &m);
 	cr_expect(m.has_properties && !m.emit_id);
 	cr_expect_str_eq(m.properties, "{\"a\":\"b\\n\",\"c\\\"\":\"\"}");
 	decode(&decode_metrics, "{\"metrics_path\":\"/m\",\"properties\":{},\"emit_id\":true}", &m);
@@ -165,8 +178,10 @@ Test(decode, serial)
 {
 	static struct serial_config s;
 
-	decode(&decode_serial, "{\"serial_out_path\":\"/s\",\"rate_limiter\":{\"size\":7,"
-	       "\"refill_time\":9}}", &s);
+	decode(&decode_serial,
+	       "{\"serial_out_path\":\"/s\",\"rate_limiter\":{\"size\":7,"
+	       "\"refill_time\":9}}",
+	       &s);
 	cr_expect(s.has_serial_out_path && s.has_rate_limiter);
 	cr_expect(s.rate_limiter.size == 7 && s.rate_limiter.refill_time_ms == 9);
 	cr_expect(!s.rate_limiter.has_one_time_burst && s.rate_limiter.one_time_burst == 0);

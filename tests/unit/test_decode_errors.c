@@ -36,8 +36,9 @@ Test(decode_errors, table)
 		if (!c->error)
 			cr_expect_eq(ret, 0, "%s: %s: %s", c->table->name, c->body, e.msg);
 		else
-			cr_expect(ret == -22 && !strcmp(e.msg, c->error), "%s: %s\n got %s\nwant %s",
-				  c->table->name, c->body, ret ? e.msg : "ok", c->error);
+			cr_expect(ret == -22 && !strcmp(e.msg, c->error),
+				  "%s: %s\n got %s\nwant %s", c->table->name, c->body,
+				  ret ? e.msg : "ok", c->error);
 	}
 }
 
@@ -96,9 +97,10 @@ Test(decode_errors, stricter)
 	EXPECT_ERROR(&decode_boot_source, "{\"kernel_image_path\":\"/a\\u0000b\"}",
 		     "invalid value: a string with a NUL character, expected a string at line 1 "
 		     "column 32");
-	EXPECT_ERROR(&decode_net_put,
-		     "{\"iface_id\":\"1\",\"host_dev_name\":\"t\",\"guest_mac\":\"+6:00:00:00:00:00\"}",
-		     "The provided MAC address is invalid. at line 1 column 68");
+	EXPECT_ERROR(
+		&decode_net_put,
+		"{\"iface_id\":\"1\",\"host_dev_name\":\"t\",\"guest_mac\":\"+6:00:00:00:00:00\"}",
+		"The provided MAC address is invalid. at line 1 column 68");
 	EXPECT_ERROR(&decode_metrics, "{\"x\":\"\xff\"}",
 		     "invalid unicode code point at line 1 column 8");
 }

@@ -32,8 +32,8 @@ Test(json, unescape)
 {
 	expect_text("\"\"", "", 0);
 	expect_text("\"a\\\"\\\\\\/\\b\\f\\n\\r\\tz\"", "a\"\\/\b\f\n\r\tz", 10);
-	expect_text("\"\\u0041\\u00e9\\u20AC\\ud83d\\ude00\"", "A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80",
-		    10);
+	expect_text("\"\\u0041\\u00e9\\u20AC\\ud83d\\ude00\"",
+		    "A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 10);
 	expect_text("\"\xf4\x8f\xbf\xbf\\uffff\"", "\xf4\x8f\xbf\xbf\xef\xbf\xbf", 7);
 	expect_text("\"a\\u0000b\"", "a\0b", 3);
 }
@@ -74,10 +74,20 @@ Test(json, compare)
 Test(json, utf8)
 {
 	static const char *const bad[] = {
-		"\"\x80\"",	    "\"\xbf\"",		"\"\xc0\x80\"",	    "\"\xc1\xbf\"",
-		"\"\xc3\"",	    "\"\xe0\x9f\xbf\"", "\"\xed\xa0\x80\"", "\"\xe2\x82\"",
-		"\"\xf0\x8f\x80\x80\"", "\"\xf4\x90\x80\x80\"", "\"\xf5\x80\x80\x80\"", "\"\xff\"",
-		"\"\xe2\x82z\"",    "\"\xf0\x9f\x98\"",
+		"\"\x80\"",
+		"\"\xbf\"",
+		"\"\xc0\x80\"",
+		"\"\xc1\xbf\"",
+		"\"\xc3\"",
+		"\"\xe0\x9f\xbf\"",
+		"\"\xed\xa0\x80\"",
+		"\"\xe2\x82\"",
+		"\"\xf0\x8f\x80\x80\"",
+		"\"\xf4\x90\x80\x80\"",
+		"\"\xf5\x80\x80\x80\"",
+		"\"\xff\"",
+		"\"\xe2\x82z\"",
+		"\"\xf0\x9f\x98\"",
 	};
 	struct json_reader r;
 	struct json_str s;
@@ -125,8 +135,8 @@ Test(json, numbers)
 Test(json, numbers_out_of_range)
 {
 	static const char *const bad[] = {
-		"1e309", "-1e309", "1.7976931348623159e308", "2e308", "1e2147483648",
-		"1e4294967296", "1e18446744073709551616", "10e308",
+		"1e309",	"-1e309",	"1.7976931348623159e308", "2e308",
+		"1e2147483648", "1e4294967296", "1e18446744073709551616", "10e308",
 	};
 	struct json_reader r;
 	struct json_number n;

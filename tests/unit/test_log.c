@@ -56,7 +56,8 @@ static unsigned int nr_lines(const char *text)
 Test(log, a_line_has_time_instance_and_thread)
 {
 	log_info("%d %s", 42, "words");
-	cr_assert(matches(written(), STAMP "\\[anonymous-instance:main\\] 42 words\n$"), "%s", line);
+	cr_assert(matches(written(), STAMP "\\[anonymous-instance:main\\] 42 words\n$"), "%s",
+		  line);
 	log_set_id("vm-1");
 	log_thread("fc_vcpu");
 	log_error("x");

@@ -11,9 +11,9 @@
 
 #include "base/mem.h"
 
-#define PAGE  UINT64_C(4096)
-#define MIB   UINT64_C(0x100000)
-#define HIGH  UINT64_C(0x100000000)
+#define PAGE UINT64_C(4096)
+#define MIB  UINT64_C(0x100000)
+#define HIGH UINT64_C(0x100000000)
 
 static struct mem *m;
 static struct err e;

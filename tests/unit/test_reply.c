@@ -38,11 +38,16 @@ Test(reply, defaults)
 Test(reply, machine_config)
 {
 	config_init(&c);
-	c.machine = (struct machine_config){ .vcpu_count = 32, .mem_size_mib = UINT64_MAX, .smt = true,
-		.cpu_template = CPU_TEMPLATE_C3, .track_dirty_pages = true, .huge_pages = HUGE_PAGES_2M };
-	cr_expect_str_eq(text(reply_machine_config(buf, sizeof(buf), &c)),
-			 "{\"vcpu_count\":32,\"mem_size_mib\":18446744073709551615,\"smt\":true,"
-			 "\"cpu_template\":\"C3\",\"track_dirty_pages\":true,\"huge_pages\":\"2M\"}");
+	c.machine = (struct machine_config){ .vcpu_count = 32,
+					     .mem_size_mib = UINT64_MAX,
+					     .smt = true,
+					     .cpu_template = CPU_TEMPLATE_C3,
+					     .track_dirty_pages = true,
+					     .huge_pages = HUGE_PAGES_2M };
+	cr_expect_str_eq(
+		text(reply_machine_config(buf, sizeof(buf), &c)),
+		"{\"vcpu_count\":32,\"mem_size_mib\":18446744073709551615,\"smt\":true,"
+		"\"cpu_template\":\"C3\",\"track_dirty_pages\":true,\"huge_pages\":\"2M\"}");
 }
 
 /* Everything set, with characters that must be escaped. */
@@ -64,8 +69,8 @@ static void fill(void)
 	d->cache_type = CACHE_TYPE_WRITEBACK;
 	d->io_engine = IO_ENGINE_ASYNC;
 	d->has_rate_limiter = d->rate_limiter.has_bandwidth = d->rate_limiter.has_ops = true;
-	d->rate_limiter.bandwidth = (struct bucket_config){ .size = 1, .refill_time_ms = 2,
-		.one_time_burst = 3 };
+	d->rate_limiter.bandwidth =
+		(struct bucket_config){ .size = 1, .refill_time_ms = 2, .one_time_burst = 3 };
 	d->rate_limiter.ops = (struct bucket_config){ .size = 4, .refill_time_ms = 5 };
 	strcpy(c.drive[1].drive_id, "b");
 	strcpy(c.drive[1].path_on_host, "/e");

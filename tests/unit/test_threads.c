@@ -108,7 +108,10 @@ static void *stopper(void *arg)
 Test(threads, a_console_between_guest_and_host)
 {
 	static struct console c;
-	struct bus_range r = { .base = PORT, .len = 8, .ops = &serial_bus_ops, .dev = &c.serial,
+	struct bus_range r = { .base = PORT,
+			       .len = 8,
+			       .ops = &serial_bus_ops,
+			       .dev = &c.serial,
 			       .lock = &c.serial.lock };
 	pthread_t t[3];
 
