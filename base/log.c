@@ -237,7 +237,7 @@ void log_write(unsigned int at, const char *file, const char *fmt, ...)
 	put_line(line, len);
 }
 
-void log_signal(unsigned int at, const char *file, const char *s, size_t len)
+void log_signal(unsigned int at, const char *file, const char *text, size_t len)
 {
 	char line[LOG_LINE_MAX / 2];
 	struct text t = text_init(line, sizeof(line) - 1);
@@ -248,7 +248,7 @@ void log_signal(unsigned int at, const char *file, const char *s, size_t len)
 	clock_gettime(CLOCK_REALTIME, &now);
 	put_time(&t, &now, __atomic_load_n(&utc_offset, __ATOMIC_RELAXED) & UINT32_MAX);
 	put_prefix(&t, at, file);
-	text_bytes(&t, s, len);
+	text_bytes(&t, text, len);
 	line[t.len++] = '\n';
 	put_line(line, t.len);
 }

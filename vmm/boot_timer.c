@@ -27,8 +27,8 @@ static unsigned long long since_us(clockid_t id, const struct timespec *start)
 	struct timespec now;
 
 	clock_gettime(id, &now);
-	return (unsigned long long)((now.tv_sec - start->tv_sec) * 1000000L +
-				    (now.tv_nsec - start->tv_nsec) / 1000);
+	return (unsigned long long)(now.tv_sec - start->tv_sec) * 1000000 +
+	       (unsigned long long)now.tv_nsec / 1000 - (unsigned long long)start->tv_nsec / 1000;
 }
 
 static void boot_timer_read(void *dev, uint64_t offset, void *data, size_t len)

@@ -159,7 +159,7 @@ static int add_extended_topology(struct cpuid *c, uint32_t leaf, unsigned int nr
 		  .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
 		  .eax = ceil_log2(threads),
 		  .ebx = threads,
-		  .ecx = LEVEL_SMT << 8 | 0 },
+		  .ecx = LEVEL_SMT << 8 },
 		{ .function = leaf,
 		  .index = 1,
 		  .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
@@ -252,15 +252,15 @@ static void set_brand(struct cpuid *c, enum vendor vendor)
 
 	if (vendor == ANY)
 		return;
-	for (uint32_t i = 0; i < 3; i++) {
-		struct kvm_cpuid_entry2 *entry = cpuid_find(c, 0x80000002 + i);
+	for (uint32_t leaf = 0x80000002; leaf <= 0x80000004; leaf++, brand += 16) {
+		struct kvm_cpuid_entry2 *entry = cpuid_find(c, leaf);
 
 		if (!entry)
 			continue;
-		memcpy(&entry->eax, brand + 16 * i, 4);
-		memcpy(&entry->ebx, brand + 16 * i + 4, 4);
-		memcpy(&entry->ecx, brand + 16 * i + 8, 4);
-		memcpy(&entry->edx, brand + 16 * i + 12, 4);
+		memcpy(&entry->eax, brand, 4);
+		memcpy(&entry->ebx, brand + 4, 4);
+		memcpy(&entry->ecx, brand + 8, 4);
+		memcpy(&entry->edx, brand + 12, 4);
 	}
 }
 

@@ -216,6 +216,7 @@ static int write_tables(struct machine *m, struct boot_start *start, struct err 
 	/* A host that has no entropy yet gives none away. */
 	info.rng_seed_len = n > 0 ? (size_t)n : 0;
 	for (size_t i = 0; i < m->nr_devices; i++)
+		/* cppcheck-suppress unreadVariable ; @info points to it */
 		device[i] = (struct boot_device){ m->device[i].addr, m->device[i].gsi };
 	return boot_setup(m->mem, &info, start, e);
 }
