@@ -38,7 +38,7 @@ COMMON  := -std=gnu11 $(WARN) $(DEFS) -MMD -MP
 
 # Release: musl's headers first, the kernel's only for what musl does not have.
 MUSL    := /usr/lib/$(ARCH)-linux-musl
-HARDEN  := -fstack-protector-strong -fcf-protection -ftrivial-auto-var-init=zero
+HARDEN  := -fstack-protector-strong -ftrivial-auto-var-init=zero
 R_FLAGS := $(COMMON) -Os -g -fPIE -flto -ffunction-sections -fdata-sections \
 	-fno-asynchronous-unwind-tables -fno-unwind-tables $(HARDEN) \
 	-nostdinc -isystem /usr/include/$(ARCH)-linux-musl -isystem $(shell $(CC) -print-file-name=include) \

@@ -229,11 +229,7 @@ int machine_build(const struct config *c, struct loop *l, struct machine **out, 
 
 int machine_start(struct machine *m, struct err *e)
 {
-	int ret = vcpus_start(&m->vcpus, e);
-
-	if (ret == 0)
-		vcpus_run(&m->vcpus);
-	return ret;
+	return vcpus_start(&m->vcpus, e);
 }
 
 int machine_pause(struct machine *m, struct err *e)

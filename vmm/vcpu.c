@@ -210,10 +210,17 @@ int vcpus_start(struct vcpus *s, struct err *e)
 	pthread_sigmask(SIG_BLOCK, &block, &old);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, VCPU_STACK_BYTES);
-	for (unsigned int i = 0; i < s->nr && ret == 0; i++) {
-		ret = pthread_create(&s->vcpu[i].thread, &attr, vcpu_main, &s->vcpu[i]);
+	/*
+	 * Each runs from its first moment: parking first would cost a second wake-up. vCPU 0 comes
+	 * last, since the others only wait for its INIT: no guest code runs unless all were made.
+	 */
+	atomic_store(&s->order, VCPU_RUN);
+	for (unsigned int i = s->nr; i > 0 && ret == 0; i--) {
+		struct vcpu *v = &s->vcpu[i - 1];
+
+		ret = pthread_create(&v->thread, &attr, vcpu_main, v);
 		if (ret == 0) {
-			s->vcpu[i].started = true;
+			v->started = true;
 			s->nr_started++;
 		}
 	}
@@ -246,7 +253,7 @@ static void vcpus_kick(struct vcpus *s)
 
 void vcpus_run(struct vcpus *s)
 {
-	/* All are parked or new, so nobody is between the check of ->order and KVM_RUN. */
+	/* All are parked, so nobody is between the check of ->order and KVM_RUN. */
 	for (unsigned int i = 0; i < s->nr; i++)
 		s->vcpu[i].run->immediate_exit = 0;
 	vcpus_order(s, VCPU_RUN);

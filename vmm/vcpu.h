@@ -70,10 +70,10 @@ void vcpus_init(struct vcpus *s, struct loop *loop, struct bus *mmio);
 /* vcpus_create - make @nr vCPUs (1..CONFIG_VCPUS_MAX), no threads yet. Undone by vcpus_destroy. */
 int vcpus_create(struct vcpus *s, struct kvm *kvm, unsigned int nr, struct err *e);
 
-/* vcpus_start - one thread each, parked. Errors: errno of pthread_create. */
+/* vcpus_start - one thread each, running at once. Errors: errno of pthread_create. */
 int vcpus_start(struct vcpus *s, struct err *e);
 
-/* vcpus_run - let them go; vcpus_park - return when no vCPU executes guest code any more. */
+/* vcpus_run - let parked vCPUs go; vcpus_park - return when no vCPU executes guest code any more. */
 void vcpus_run(struct vcpus *s);
 void vcpus_park(struct vcpus *s);
 
