@@ -275,6 +275,40 @@ Test(loop, a_timer_can_be_disarmed_and_moved)
 	timer_fini(&c, loop);
 }
 
+struct disarm {
+	struct watch watch;
+	struct timer t;
+};
+
+static void on_disarm(void *ctx, uint32_t events)
+{
+	struct disarm *d = ctx;
+
+	(void)events;
+	loop_del(loop, &d->watch);
+	timer_arm(&d->t, 0);
+}
+
+/* Both are ready in one batch, the watch first: the timer's event comes too late to count. */
+Test(loop, a_timer_disarmed_by_an_earlier_handler_does_not_fire)
+{
+	unsigned int fired = 0;
+	struct disarm d;
+
+	cr_assert_eq(timer_init(&d.t, loop, count, &fired, NULL, &e), 0);
+	d.watch = (struct watch){
+		.fd = eventfd(1, 0), .events = EPOLLIN, .fn = on_disarm, .ctx = &d
+	};
+	cr_assert_eq(loop_add(loop, &d.watch, &e), 0);
+	timer_arm(&d.t, 1);
+	usleep(2000);
+	cr_assert_eq(loop_run(loop), 99);
+	cr_assert_eq(fired, 0);
+	cr_assert_not(d.watch.added, "the handler ran");
+	timer_fini(&d.t, loop);
+	close(d.watch.fd);
+}
+
 struct rearm {
 	struct timer t;
 	unsigned int nr;

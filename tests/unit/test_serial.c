@@ -302,6 +302,7 @@ Test(serial, what_waits_is_written_before_what_comes)
 	wr_str("one ");
 	drain(out[0], junk);
 	wr_str("two ");
+	cr_expect_str_eq(printed(), "", "the loop writes, not a vCPU at each byte");
 	run_loop();
 	wr_str("three");
 	cr_expect_str_eq(printed(), "one two three");
