@@ -17,8 +17,8 @@
 int terminal_output(void);
 
 /*
- * terminal_input - standard input if it is our terminal (put into raw mode) or a FIFO, else -1: other
- * kinds (files, /dev/null) carry no console input, as Firecracker has it.
+ * terminal_input - standard input if it is our terminal (put into raw mode) or a FIFO, else -1:
+ * other kinds (files, /dev/null) carry no console input, as Firecracker has it.
  */
 int terminal_input(void);
 

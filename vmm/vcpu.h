@@ -73,7 +73,9 @@ int vcpus_create(struct vcpus *s, struct kvm *kvm, unsigned int nr, struct err *
 /* vcpus_start - one thread each, running at once. Errors: errno of pthread_create. */
 int vcpus_start(struct vcpus *s, struct err *e);
 
-/* vcpus_run - let parked vCPUs go; vcpus_park - return when no vCPU executes guest code any more. */
+/*
+ * vcpus_run - let parked vCPUs go; vcpus_park - return when no vCPU executes guest code any more.
+ */
 void vcpus_run(struct vcpus *s);
 void vcpus_park(struct vcpus *s);
 

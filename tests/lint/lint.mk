@@ -78,8 +78,10 @@ lint-cppcheck: $(L_X86:%.c=$(L)/cppcheck/%.ok)
 lint-shellcheck: $(L_SHELL:%=$(L)/shellcheck/%.ok)
 lint-all: lint-layering lint-shape lint-format lint-arm64 lint-shellcheck lint-clang lint-gcc \
 	lint-cppcheck lint-tidy
+	@:
 
 lint:
+	@resources/install-deps build lint
 	@mkdir -p $(L) && rm -f $(L)/failed
 	@$(MAKE) -k -j$(L_JOBS) --no-print-directory --output-sync=target lint-all 2>$(L)/make.err || true
 	@if [ -s $(L)/failed ]; then \
