@@ -90,11 +90,12 @@ def test_drive_limits(mote: Start, guest: Guests, folder: Path) -> None:
     step 1; while [ "$(cat /sys/block/vda/size)" = 16384 ]; do sleep 0.1; done; step 2
     """
     vm = boot(
-        mote, guest("cloud"), script, folder, path_on_host=str(disk), rate_limiter={"bandwidth": limit(MIB), "ops": limit(100_000)}
+        mote, guest("cloud"), script, folder, path_on_host=str(disk), rate_limiter={"bandwidth": limit(MIB, 200), "ops": limit(100_000)}
     )
-    # 8 MiB at 1 MiB/s, less the tenth of a second that the full bucket held.
+    # 8 MiB at 1 MiB/s, less the fifth of a second that the full bucket held.
     took = wait_took(vm, 1)
-    assert 7.9 * 0.9 < took < 7.9 * 1.1, took
+    print(f"measured: {took} s instead of 7.8")
+    assert 7.8 * 0.9 < took < 7.8 * 1.1, took
 
     # So slow that the next read would take hours; lifted while it waits.
     slow = {"bandwidth": {"size": 1024, "refill_time": 10_000}}
