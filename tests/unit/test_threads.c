@@ -196,16 +196,14 @@ Test(threads, vcpus_park_run_and_quit)
 	log_set_level(LOG_OFF);
 	vcpus_without_kvm(&s, &mmio, 8);
 	cr_assert_eq(vcpus_start(&s, &e), 0, "%s", e.msg);
-	vcpus_park(&s);
-	cr_assert_eq(metric_get(&s.metrics.failures), 0, "they start parked");
+	cr_assert_eq(loop_run(loop), EXIT_CODE_ERROR, "they start running, and one ended the VM");
 	for (int i = 0; i < 50; i++) {
-		vcpus_run(&s);
 		vcpus_park(&s);
+		vcpus_run(&s);
 	}
-	vcpus_run(&s);
-	cr_assert_eq(loop_run(loop), EXIT_CODE_ERROR, "one of them ended the VM");
 	vcpus_park(&s);
 	cr_assert_gt(metric_get(&s.metrics.failures), 0);
+	cr_assert_eq(s.nr_parked, s.nr_started);
 	vcpus_destroy(&s);
 }
 
@@ -221,7 +219,7 @@ Test(threads, vcpus_quit_while_they_run)
 		vcpus_without_kvm(&s, &mmio, 3);
 		cr_assert_eq(vcpus_start(&s, &e), 0, "%s", e.msg);
 		if (i % 2)
-			vcpus_run(&s);
+			vcpus_park(&s);
 		vcpus_destroy(&s);
 	}
 }
