@@ -89,9 +89,8 @@ lint:
 	elif grep -v 'warning: ' $(L)/make.err; then exit 1; \
 	else echo "lint: all $$(find $(L) -name '*.ok' | wc -l) checks passed"; fi
 
-# Limits of docs/architecture.md, in KB of 1000 bytes, of the stripped programs.
+# KB of 1000 bytes, stripped.
 SIZE_LIMIT_mote := 200
-SIZE_LIMIT_mote-jailer := 100
 
 size: $(B)/release/mote
 	@tests/lint/size $(L_ROOMS) resources tests docs
