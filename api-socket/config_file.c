@@ -24,13 +24,20 @@ struct sections {
 	bool has_machine;
 	bool has_logger;
 	bool has_metrics;
+	bool has_cpu;
 	struct machine_update machine;
 	struct boot_source_config boot_source;
 	struct drive_config drive;
 	struct net_config net;
 	struct logger_config logger;
 	struct metrics_config metrics;
+	struct cpu_config cpu;
+	char cpu_path[PATH_MAX]; /* right behind cpu: DECODE_STRUCT_OR_PATH */
 };
+
+_Static_assert(offsetof(struct sections, cpu_path) ==
+		       offsetof(struct sections, cpu) + sizeof(struct cpu_config),
+	       "DECODE_STRUCT_OR_PATH");
 
 /* One row stays one row: */
 /* clang-format off */
@@ -48,7 +55,13 @@ static const struct decode_field section_fields[] = {
 	SECTION("drives", DECODE_LIST, DECODE_REQUIRED, drive, DECODE_NO_HAS, &decode_drive_put),
 	SECTION("boot-source", DECODE_STRUCT, DECODE_REQUIRED, boot_source, DECODE_NO_HAS,
 		&decode_boot_source),
-	ABSENT("cpu-config", DECODE_OPTION, "custom CPU templates are not supported yet"),
+	{ "cpu-config",
+	  DECODE_STRUCT_OR_PATH,
+	  DECODE_OPTION,
+	  offsetof(struct sections, cpu),
+	  PATH_MAX,
+	  offsetof(struct sections, has_cpu),
+	  { .table = &decode_cpu_config } },
 	SECTION("logger", DECODE_STRUCT, DECODE_OPTION, logger,
 		offsetof(struct sections, has_logger), &decode_logger),
 	SECTION("machine-config", DECODE_STRUCT, DECODE_OPTION, machine,
@@ -80,33 +93,6 @@ static int apply_element(void *ctx, const struct decode_field *list, const void 
 	return config_put_net(ctx, elem, e);
 }
 
-int config_file_apply(struct config *c, const char *text, size_t len, struct err *e)
-{
-	static struct sections s; /* too large for a stack; used once, at start */
-	const struct decode_sink apply = { .fn = apply_element, .ctx = c };
-	int ret;
-
-	ret = decode_text(&decode_config_file, text, len, &s, NULL, e);
-	if (ret)
-		return err_wrap(e, "Invalid JSON");
-	if (s.has_machine) {
-		ret = config_update_machine(c, &s.machine, e);
-		if (ret)
-			return ret;
-	}
-	ret = config_put_boot_source(c, &s.boot_source, e);
-	if (ret)
-		return ret;
-	if (s.has_logger)
-		c->logger = s.logger;
-	if (s.has_metrics)
-		c->metrics = s.metrics;
-	c->has_logger = s.has_logger;
-	c->has_metrics = s.has_metrics;
-	/* Lists are too long to keep, so they are read again, now one by one into the config. */
-	return decode_text(&decode_config_file, text, len, &s, &apply, e);
-}
-
 /* The whole file, or as much as @cap takes: the length, or -errno. */
 static ssize_t read_file(const char *path, char *buf, size_t cap)
 {
@@ -133,7 +119,10 @@ static ssize_t read_file(const char *path, char *buf, size_t cap)
 	return (ssize_t)len;
 }
 
-int config_file_load(struct config *c, const char *path, struct err *e)
+/* Hand the text of a file to @apply. */
+static int load(struct config *c, const char *what, const char *path,
+		int (*apply)(struct config *c, const char *text, size_t len, struct err *e),
+		struct err *e)
 {
 	ssize_t len;
 	char *text;
@@ -146,13 +135,60 @@ int config_file_load(struct config *c, const char *path, struct err *e)
 		return err_set(e, errno, "map %ld bytes for %s", CONFIG_FILE_MAX, path);
 	len = read_file(path, text, CONFIG_FILE_MAX + 1);
 	if (len < 0)
-		ret = err_set(e, (int)-len, "Unable to open or read from the configuration file %s",
+		ret = err_set(e, (int)-len, "Unable to open or read from the %s file %s", what,
 			      path);
 	else if (len > CONFIG_FILE_MAX)
-		ret = err_set(e, EFBIG, "configuration file %s: more than %ld bytes", path,
+		ret = err_set(e, EFBIG, "%s file %s: more than %ld bytes", what, path,
 			      CONFIG_FILE_MAX);
 	else
-		ret = config_file_apply(c, text, (size_t)len, e);
+		ret = apply(c, text, (size_t)len, e);
 	munmap(text, CONFIG_FILE_MAX + 1);
 	return ret;
+}
+
+static int apply_cpu(struct config *c, const char *text, size_t len, struct err *e)
+{
+	static struct cpu_config cpu; /* too large for a stack; used once, at start */
+	int ret = decode_text(&decode_cpu_config, text, len, &cpu, NULL, e);
+
+	if (ret)
+		return err_wrap(e, "Invalid CPU template");
+	config_put_cpu(c, &cpu);
+	return 0;
+}
+
+int config_file_apply(struct config *c, const char *text, size_t len, struct err *e)
+{
+	static struct sections s; /* too large for a stack; used once, at start */
+	const struct decode_sink apply = { .fn = apply_element, .ctx = c };
+	int ret;
+
+	ret = decode_text(&decode_config_file, text, len, &s, NULL, e);
+	if (ret)
+		return err_wrap(e, "Invalid JSON");
+	if (s.has_machine) {
+		ret = config_update_machine(c, &s.machine, e);
+		if (ret)
+			return ret;
+	}
+	ret = config_put_boot_source(c, &s.boot_source, e);
+	if (!ret && s.has_cpu && s.cpu_path[0])
+		ret = load(c, "CPU template", s.cpu_path, apply_cpu, e);
+	else if (s.has_cpu)
+		config_put_cpu(c, &s.cpu);
+	if (ret)
+		return ret;
+	if (s.has_logger)
+		c->logger = s.logger;
+	if (s.has_metrics)
+		c->metrics = s.metrics;
+	c->has_logger = s.has_logger;
+	c->has_metrics = s.has_metrics;
+	/* Lists are too long to keep, so they are read again, now one by one into the config. */
+	return decode_text(&decode_config_file, text, len, &s, &apply, e);
+}
+
+int config_file_load(struct config *c, const char *path, struct err *e)
+{
+	return load(c, "configuration", path, config_file_apply, e);
 }

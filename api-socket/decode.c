@@ -16,8 +16,8 @@
 #include "api-socket/decode_value.h"
 #include "base/json.h"
 
-/* config file, list of drives, drive, limiter, bucket, and one to spare */
-#define FRAMES_MAX 6
+/* config file, CPU template, list of leaves, leaf, list of registers, register; one to spare */
+#define FRAMES_MAX 7
 
 /* One open object, or one open list when @list is set. */
 struct frame {
@@ -66,7 +66,7 @@ static int enter(struct walk *w, const struct decode_table *t, const struct deco
 
 static void mark_given(const struct decode_field *f, char *base)
 {
-	if (f->has != DECODE_NO_HAS)
+	if (f->has != DECODE_NO_HAS && f->type != DECODE_ARRAY)
 		*(bool *)(void *)(base + f->has) = true;
 }
 
@@ -84,9 +84,17 @@ static int read_field(struct walk *w, const struct decode_field *f, char *base)
 			return json_null(&w->r);
 	}
 	mark_given(f, base);
-	if (f->type == DECODE_STRUCT)
+	if (f->type == DECODE_STRUCT_OR_PATH) {
+		const struct decode_field path = { .type = DECODE_PATH, .size = f->size };
+
+		ret = json_peek(&w->r, &type);
+		if (ret || type == JSON_STRING)
+			return ret ? ret :
+				     decode_value(&w->r, &path, base + f->offset + f->table->size);
+	}
+	if (f->type == DECODE_STRUCT || f->type == DECODE_STRUCT_OR_PATH)
 		return enter(w, f->table, NULL, base + f->offset);
-	if (f->type == DECODE_LIST)
+	if (f->type == DECODE_LIST || f->type == DECODE_ARRAY)
 		return enter(w, f->table, f, base + f->offset);
 	return decode_value(&w->r, f, base + f->offset);
 }
@@ -124,6 +132,7 @@ static int finish_object(struct walk *w, const struct frame *f)
 static int step_object(struct walk *w, struct frame *f)
 {
 	const struct decode_table *t = f->table;
+	const struct decode_field *list;
 	struct json_str key;
 	bool more;
 	size_t i;
@@ -136,9 +145,10 @@ static int step_object(struct walk *w, struct frame *f)
 	if (!more) {
 		w->nr--;
 		ret = finish_object(w, f);
-		if (ret || !w->nr || !w->frame[w->nr - 1].list || !w->sink)
+		list = w->nr ? w->frame[w->nr - 1].list : NULL;
+		if (ret || !list || list->type != DECODE_LIST || !w->sink)
 			return ret;
-		return w->sink->fn(w->sink->ctx, w->frame[w->nr - 1].list, f->base, w->e);
+		return w->sink->fn(w->sink->ctx, list, f->base, w->e);
 	}
 	for (i = 0; i < t->nr_fields; i++)
 		if (json_str_eq(&key, t->field[i].name))
@@ -159,6 +169,8 @@ static int step_object(struct walk *w, struct frame *f)
 
 static int step_list(struct walk *w, struct frame *f)
 {
+	const struct decode_field *list = f->list;
+	char *elem = f->base;
 	bool more;
 	int ret;
 
@@ -170,7 +182,17 @@ static int step_list(struct walk *w, struct frame *f)
 		w->nr--;
 		return 0;
 	}
-	return enter(w, f->table, NULL, f->base);
+	if (list->type == DECODE_ARRAY) {
+		/* The count is a neighbour of the array, in the struct of the frame below. */
+		size_t *nr = (size_t *)(void *)(w->frame[w->nr - 2].base + list->has);
+
+		if (*nr == list->size / f->table->size)
+			return json_fail(&w->r, "`%s`: more than %zu elements", list->name, *nr);
+		elem += (*nr)++ * f->table->size;
+	}
+	if (f->table->bare)
+		return decode_value(&w->r, f->table->field, elem);
+	return enter(w, f->table, NULL, elem);
 }
 
 int decode_text(const struct decode_table *t, const char *text, size_t len, void *out,

@@ -21,6 +21,7 @@ enum decode_type {
 	DECODE_BOOL,   /* bool */
 	DECODE_U8,     /* uint8_t */
 	DECODE_U16,    /* uint16_t */
+	DECODE_U32,    /* uint32_t */
 	DECODE_U64,    /* uint64_t */
 	DECODE_USIZE,  /* uint64_t; only its name in error sentences differs */
 	DECODE_STRING, /* char[size], ended by NUL; a NUL inside is refused */
@@ -28,9 +29,14 @@ enum decode_type {
 	DECODE_ENUM,   /* uint8_t; @names */
 	DECODE_STRUCT, /* nested object; @table */
 	DECODE_LIST,   /* array of objects, each read into the same struct for the sink; @table */
-	DECODE_MAC,    /* uint8_t[6] from "AA:BB:CC:DD:EE:FF" */
-	DECODE_LEVEL,  /* uint8_t, enum log_level; case does not matter */
-	DECODE_STRMAP, /* object of strings, kept as compact JSON text in char[size] */
+	DECODE_ARRAY, /* array of up to @size bytes of the table's struct, counted in size_t @has */
+	DECODE_STRUCT_OR_PATH, /* DECODE_STRUCT, or a string to the char[@size] right behind it */
+	DECODE_NUMBER,	       /* uint32_t from "0x1f", "0b11" or "31" */
+	DECODE_BITS,	       /* struct bits_edit from "0b01_xx"; @size: its width in bits */
+	DECODE_CAP,	       /* struct cap_modifier from "121" or "!121" */
+	DECODE_MAC,	       /* uint8_t[6] from "AA:BB:CC:DD:EE:FF" */
+	DECODE_LEVEL,	       /* uint8_t, enum log_level; case does not matter */
+	DECODE_STRMAP,	       /* object of strings, kept as compact JSON text in char[size] */
 	DECODE_ABSENT, /* a section mote does not have: null and [] pass; else refused, @refusal */
 };
 
@@ -48,7 +54,7 @@ struct decode_field {
 	enum decode_type type;
 	enum decode_need need;
 	size_t offset; /* in the table's struct */
-	size_t size;   /* DECODE_STRING, _PATH, _STRMAP: capacity with NUL */
+	size_t size;   /* DECODE_STRING, _PATH, _STRMAP: capacity with NUL; others: see there */
 	size_t has;    /* offset of a bool that says whether it was given, or DECODE_NO_HAS */
 	union {
 		const struct config_name *names;
@@ -63,6 +69,7 @@ struct decode_table {
 	size_t nr_fields; /* at most 32 */
 	size_t size;	  /* of the struct */
 	bool ignore_unknown;
+	bool bare; /* not an object but the value of the only field; elements of DECODE_ARRAY only */
 };
 
 /* Request bodies and their structs. */
@@ -78,6 +85,7 @@ extern const struct decode_table decode_vm_patch;      /* struct vm_state_reques
 extern const struct decode_table decode_logger;	       /* struct logger_config */
 extern const struct decode_table decode_metrics;       /* struct metrics_config */
 extern const struct decode_table decode_serial;	       /* struct serial_config */
+extern const struct decode_table decode_cpu_config;    /* struct cpu_config */
 
 /* PUT /actions */
 enum action_type { ACTION_FLUSH_METRICS, ACTION_INSTANCE_START, ACTION_SEND_CTRL_ALT_DEL };
@@ -106,6 +114,7 @@ union decode_out {
 	struct logger_config logger;
 	struct metrics_config metrics;
 	struct serial_config serial;
+	struct cpu_config cpu;
 };
 
 /*

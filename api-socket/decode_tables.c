@@ -25,7 +25,7 @@
 	{ n, DECODE_ENUM, need, offsetof(s, m), SIZE_OF(s, m), has, { .names = tab } }
 #define TABLE(var, title, s, fields, tolerant)                                                     \
 	const struct decode_table var = { title, fields, sizeof(fields) / sizeof((fields)[0]),     \
-					  sizeof(s), tolerant }
+					  sizeof(s), tolerant, false }
 
 /* PUT: what is not given returns to its default, so every row but cpu_template counts as given. */
 #define MACHINE(n, t, need, m)                                                                     \

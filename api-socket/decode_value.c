@@ -66,6 +66,10 @@ static int read_integer(struct json_reader *r, enum decode_type type, void *out)
 		ret = read_uint(r, UINT16_MAX, "u16", &v);
 		*(uint16_t *)out = (uint16_t)v;
 		return ret;
+	case DECODE_U32:
+		ret = read_uint(r, UINT32_MAX, "u32", &v);
+		*(uint32_t *)out = (uint32_t)v;
+		return ret;
 	default:
 		ret = read_uint(r, UINT64_MAX, type == DECODE_USIZE ? "usize" : "u64", &v);
 		*(uint64_t *)out = v;
@@ -73,7 +77,7 @@ static int read_integer(struct json_reader *r, enum decode_type type, void *out)
 	}
 }
 
-static int expect_string(struct json_reader *r, const char *expected, struct json_str *s)
+int decode_expect_string(struct json_reader *r, const char *expected, struct json_str *s)
 {
 	enum json_type type;
 	int ret;
@@ -92,7 +96,7 @@ static int read_string(struct json_reader *r, const char *expected, char *out, s
 	size_t len;
 	int ret;
 
-	ret = expect_string(r, expected, &s);
+	ret = decode_expect_string(r, expected, &s);
 	if (ret)
 		return ret;
 	len = json_str_copy(&s, out, cap);
@@ -148,7 +152,7 @@ static int read_level(struct json_reader *r, uint8_t *out)
 	size_t i, len;
 	int ret;
 
-	ret = expect_string(r, "a string", &s);
+	ret = decode_expect_string(r, "a string", &s);
 	if (ret)
 		return ret;
 	len = json_str_copy(&s, text, sizeof(text));
@@ -197,7 +201,7 @@ static int read_mac(struct json_reader *r, uint8_t mac[6])
 	size_t len;
 	int ret;
 
-	ret = expect_string(r, "a string", &s);
+	ret = decode_expect_string(r, "a string", &s);
 	if (ret)
 		return ret;
 	len = json_str_copy(&s, text, sizeof(text));
@@ -229,7 +233,7 @@ static int read_strmap(struct json_reader *r, char *out, size_t cap)
 			break;
 		ret = json_colon(r);
 		if (!ret)
-			ret = expect_string(r, "a string", &value);
+			ret = decode_expect_string(r, "a string", &value);
 		if (!ret)
 			json_write_span(&w, &key, &value);
 	}
@@ -271,6 +275,7 @@ int decode_value(struct json_reader *r, const struct decode_field *f, void *out)
 		return read_bool(r, out);
 	case DECODE_U8:
 	case DECODE_U16:
+	case DECODE_U32:
 	case DECODE_U64:
 	case DECODE_USIZE:
 		return read_integer(r, f->type, out);
@@ -286,6 +291,10 @@ int decode_value(struct json_reader *r, const struct decode_field *f, void *out)
 		return read_level(r, out);
 	case DECODE_STRMAP:
 		return read_strmap(r, out, f->size);
+	case DECODE_NUMBER:
+	case DECODE_BITS:
+	case DECODE_CAP:
+		return decode_cpu_value(r, f, out);
 	default:
 		return read_absent(r, f);
 	}

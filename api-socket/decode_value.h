@@ -15,6 +15,12 @@
  */
 int decode_value(struct json_reader *r, const struct decode_field *f, void *out);
 
+/* decode_cpu_value - the same for DECODE_NUMBER, _BITS and _CAP. */
+int decode_cpu_value(struct json_reader *r, const struct decode_field *f, void *out);
+
+/* decode_expect_string - consume a string; anything else is not @expected. 0 or -EINVAL. */
+int decode_expect_string(struct json_reader *r, const char *expected, struct json_str *s);
+
 /*
  * decode_name_separator - what stands before name @i of @nr in "`a`", "`a` or `b`",
  * "one of `a`, `b`, `c`".

@@ -195,6 +195,16 @@ static int put_serial(struct vmm *v, const union decode_out *in, const char *id,
 	return config_put_serial(&v->config, &in->serial, e);
 }
 
+static int put_cpu_config(struct vmm *v, const union decode_out *in, const char *id,
+			  struct server_reply *reply, struct err *e)
+{
+	(void)id;
+	(void)reply;
+	(void)e;
+	config_put_cpu(&v->config, &in->cpu);
+	return 0;
+}
+
 static int patch_vm(struct vmm *v, const union decode_out *in, const char *id,
 		    struct server_reply *reply, struct err *e)
 {
@@ -245,6 +255,8 @@ const struct route routes[] = {
 	  METRICS_PUT_METRICS },
 	{ ROUTE_PUT, "serial", false, ROUTE_PRE, &decode_serial, put_serial, NULL,
 	  METRICS_PUT_SERIAL },
+	{ ROUTE_PUT, "cpu-config", false, ROUTE_PRE, &decode_cpu_config, put_cpu_config, NULL,
+	  METRICS_PUT_CPU_CFG },
 	{ ROUTE_PUT, "actions", false, ROUTE_ANY, &decode_action, put_action, NULL,
 	  METRICS_PUT_ACTIONS },
 	{ ROUTE_PATCH, "vm", false, ROUTE_POST, &decode_vm_patch, patch_vm, NULL, NO_COUNT },
@@ -257,7 +269,6 @@ const struct route routes[] = {
 	  NO_COUNT },
 	{ ROUTE_DELETE, "network-interfaces", true, ROUTE_POST, NULL, NULL,
 	  NOT_YET("Removing a network interface"), NO_COUNT },
-	REFUSE(ROUTE_PUT, "cpu-config", METRICS_PUT_CPU_CFG, NOT_YET("A CPU configuration")),
 	REFUSE(ROUTE_PUT, "snapshot/create", NO_COUNT, NOT_YET("Creating a snapshot")),
 	REFUSE(ROUTE_PUT, "snapshot/load", NO_COUNT, NOT_YET("Loading a snapshot")),
 	REFUSE(ROUTE_GET, "mmds", METRICS_GET_MMDS, NOT_YET("The metadata service")),

@@ -225,6 +225,9 @@ static void log_request(const struct http_request *req)
 
 	quote(path, sizeof(path), req->path, req->path_len);
 	/* Metadata may hold secrets of the guest's owner; CPU templates are long. */
+	if (req->body && path_is(req, "/cpu-config"))
+		log_debug("CPU template: \"%s\"",
+			  quote(body, sizeof(body), req->body, req->body_len));
 	if (!req->body || path_is(req, "/mmds") || path_is(req, "/cpu-config"))
 		log_info("The API server received a %s request on \"%s\".", word, path);
 	else if (http_utf8_bad(req->body, req->body_len) != req->body_len)

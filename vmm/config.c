@@ -52,6 +52,7 @@ void config_init(struct config *c)
 	c->boot_timer = false;
 	c->nr_drives = 0;
 	c->nr_nets = 0;
+	c->cpu.nr_caps = c->cpu.nr_cpuid = c->cpu.nr_msrs = 0;
 	c->boot_source.kernel_fd = -1;
 	c->boot_source.initrd_fd = -1;
 }
@@ -110,7 +111,15 @@ int config_update_machine(struct config *c, const struct machine_update *u, stru
 			       "Machine config error: The memory size (MiB) is either 0, or not a "
 			       "multiple of the configured page size.");
 	c->machine = m;
+	if (u->has_cpu_template)
+		c->cpu.nr_caps = c->cpu.nr_cpuid = c->cpu.nr_msrs = 0;
 	return 0;
+}
+
+void config_put_cpu(struct config *c, const struct cpu_config *cpu)
+{
+	c->cpu = *cpu;
+	c->machine.cpu_template = CPU_TEMPLATE_NONE;
 }
 
 /* Text before " -- " and after: printable ASCII only, or a guest reads something else than we. */

@@ -31,6 +31,9 @@
 #define CONFIG_CMDLINE_MAX     2048 /* COMMAND_LINE_SIZE of x86_64 and arm64 Linux, with NUL */
 #define CONFIG_MODULE_MAX      128  /* log filter: a module path */
 #define CONFIG_PROPERTIES_MAX  4096 /* metrics properties, kept as JSON text */
+#define CONFIG_CPUID_MAX       64   /* CPUID leaves to modify; KVM reports about 60 */
+#define CONFIG_MSRS_MAX	       128  /* MSRs to modify; KVM knows fewer that a template is about */
+#define CONFIG_CAPS_MAX	       32   /* capabilities to ask for; templates name a handful */
 #define CONFIG_MTU_MIN	       68   /* virtio 1.2, 5.1.4.1 */
 
 /* Used when boot_args was not given. */
@@ -86,6 +89,46 @@ struct machine_update {
 	bool has_track_dirty_pages;
 	bool has_huge_pages;
 	struct machine_config v;
+};
+
+/* Bits of a register that a template decides; the others keep the host's value. */
+struct bits_edit {
+	uint64_t clear; /* every bit that is decided */
+	uint64_t set;	/* those of them that are 1 */
+};
+
+struct cpuid_reg_modifier {
+	uint8_t reg; /* 0..3: EAX, EBX, ECX, EDX */
+	struct bits_edit bits;
+};
+
+struct cpuid_modifier {
+	uint32_t leaf;
+	uint32_t index;
+	uint32_t flags; /* KVM_CPUID_FLAG_* that the entry gets */
+	size_t nr_regs;
+	struct cpuid_reg_modifier reg[4];
+};
+
+struct msr_modifier {
+	uint32_t index;
+	struct bits_edit bits;
+};
+
+/* "121": KVM must have it. "!56": it need not; mote asks for none by itself. */
+struct cap_modifier {
+	uint32_t nr;
+	bool removed;
+};
+
+/* PUT /cpu-config: a CPU template of the client's own. All counts 0: none. x86_64 only. */
+struct cpu_config {
+	size_t nr_caps;
+	size_t nr_cpuid;
+	size_t nr_msrs;
+	struct cap_modifier cap[CONFIG_CAPS_MAX];
+	struct cpuid_modifier cpuid[CONFIG_CPUID_MAX];
+	struct msr_modifier msr[CONFIG_MSRS_MAX];
 };
 
 struct boot_source_config {
@@ -211,6 +254,8 @@ struct config {
 	struct logger_config logger;
 	struct metrics_config metrics;
 	struct serial_config serial;
+	struct cpu_config
+		cpu; /* machine.cpu_template is CPU_TEMPLATE_NONE when this is not empty */
 };
 
 /* config_init - defaults: 1 vCPU, 128 MiB, nothing attached. @c is zeroed storage (static). */
@@ -221,6 +266,9 @@ void config_fini(struct config *c);
 
 /* config_update_machine - PUT and PATCH /machine-config. Errors: EINVAL. */
 int config_update_machine(struct config *c, const struct machine_update *u, struct err *e);
+
+/* config_put_cpu - PUT /cpu-config; of this and machine.cpu_template, what came last counts. */
+void config_put_cpu(struct config *c, const struct cpu_config *cpu);
 
 /*
  * config_put_boot_source - open kernel and initrd, check the command line, replace what was there.

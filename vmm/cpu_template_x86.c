@@ -134,6 +134,44 @@ static int check_host(struct cpuid *c, enum cpu_template t, struct err *e)
 	return -ENOTSUP;
 }
 
+/* The entry to edit; every template fails in the same words when there is none. */
+static struct kvm_cpuid_entry2 *want(struct cpuid *c, uint32_t leaf, uint32_t index, struct err *e)
+{
+	struct kvm_cpuid_entry2 *entry = find(c, leaf, index);
+
+	if (!entry)
+		err_set(e, 0,
+			"Template changes a CPUID entry not supported by KVM: Leaf: %x, "
+			"Subleaf: %x",
+			leaf, index);
+	return entry;
+}
+
+static void edit(struct kvm_cpuid_entry2 *entry, unsigned int r, uint32_t clear, uint32_t set)
+{
+	uint32_t *reg =
+		(uint32_t *const[]){ &entry->eax, &entry->ebx, &entry->ecx, &entry->edx }[r];
+
+	*reg = (*reg & ~clear) | set;
+}
+
+static int edit_msr(int from, int to, uint32_t index, uint64_t clear, uint64_t set, struct err *e)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry[1];
+	} msrs = { .head.nmsrs = 1, .entry[0].index = index };
+
+	if (fd_ioctl(from, KVM_GET_MSRS, &msrs.head) == 1) {
+		msrs.entry[0].data = (msrs.entry[0].data & ~clear) | set;
+		if (fd_ioctl(to, KVM_SET_MSRS, &msrs.head) == 1)
+			return 0;
+	}
+	err_set(e, 0, "Template changes an MSR entry not supported by KVM: Register Address: %x",
+		index);
+	return -ENOTSUP;
+}
+
 int cpu_template_apply(struct cpuid *c, enum cpu_template t, struct err *e)
 {
 	int ret;
@@ -145,46 +183,60 @@ int cpu_template_apply(struct cpuid *c, enum cpu_template t, struct err *e)
 		return ret;
 	for (size_t i = 0; i < NR(rows); i++) {
 		struct kvm_cpuid_entry2 *entry;
-		uint32_t *reg;
 
 		if (!(rows[i].templates & 1U << t))
 			continue;
-		entry = find(c, rows[i].leaf, rows[i].index);
-		if (!entry) {
-			err_set(e, 0,
-				"Template changes a CPUID entry not supported by KVM: Leaf: %x, "
-				"Subleaf: %x",
-				rows[i].leaf, rows[i].index);
+		entry = want(c, rows[i].leaf, rows[i].index, e);
+		if (!entry)
 			return -ENOTSUP;
-		}
-		reg = (uint32_t *const[]){ &entry->eax, &entry->ebx, &entry->ecx,
-					   &entry->edx }[rows[i].reg];
-		*reg = (*reg & ~rows[i].clear) | rows[i].set;
+		edit(entry, rows[i].reg, rows[i].clear, rows[i].set);
 	}
 	return 0;
 }
 
 int cpu_template_msrs(int fd, enum cpu_template t, struct err *e)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry[1];
-	} msrs = { .head.nmsrs = 1 };
+	int ret = 0;
 
-	for (size_t i = 0; i < NR(msr_rows); i++) {
-		if (!(msr_rows[i].templates & 1U << t))
+	for (size_t i = 0; ret == 0 && i < NR(msr_rows); i++)
+		if (msr_rows[i].templates & 1U << t)
+			ret = edit_msr(fd, fd, msr_rows[i].index, msr_rows[i].clear,
+				       msr_rows[i].set, e);
+	return ret;
+}
+
+int cpu_custom_apply(struct cpuid *c, const struct cpu_config *cpu, int kvm_fd, struct err *e)
+{
+	for (size_t i = 0; i < cpu->nr_caps; i++) {
+		if (cpu->cap[i].removed)
 			continue;
-		msrs.entry[0].index = msr_rows[i].index;
-		if (fd_ioctl(fd, KVM_GET_MSRS, &msrs.head) == 1) {
-			msrs.entry[0].data &= ~msr_rows[i].clear;
-			msrs.entry[0].data |= msr_rows[i].set;
-			if (fd_ioctl(fd, KVM_SET_MSRS, &msrs.head) == 1)
-				continue;
+		if (ioctl(kvm_fd, KVM_CHECK_EXTENSION, (unsigned long)cpu->cap[i].nr) <= 0) {
+			err_set(e, 0,
+				"KVM does not have the capability that the CPU template needs: %u",
+				cpu->cap[i].nr);
+			return -ENOTSUP;
 		}
-		err_set(e, 0,
-			"Template changes an MSR entry not supported by KVM: Register Address: %x",
-			msr_rows[i].index);
-		return -ENOTSUP;
+	}
+	for (size_t i = 0; i < cpu->nr_cpuid; i++) {
+		const struct cpuid_modifier *m = &cpu->cpuid[i];
+		struct kvm_cpuid_entry2 *entry = want(c, m->leaf, m->index, e);
+
+		if (!entry)
+			return -ENOTSUP;
+		entry->flags = m->flags;
+		for (size_t j = 0; j < m->nr_regs; j++)
+			edit(entry, m->reg[j].reg, (uint32_t)m->reg[j].bits.clear,
+			     (uint32_t)m->reg[j].bits.set);
 	}
 	return 0;
+}
+
+int cpu_custom_msrs(int from, int to, const struct cpu_config *cpu, struct err *e)
+{
+	int ret = 0;
+
+	for (size_t i = 0; ret == 0 && i < cpu->nr_msrs; i++)
+		ret = edit_msr(from, to, cpu->msr[i].index, cpu->msr[i].bits.clear,
+			       cpu->msr[i].bits.set, e);
+	return ret;
 }

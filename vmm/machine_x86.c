@@ -304,6 +304,8 @@ int arch_setup_boot(struct machine *m, struct err *e)
 	if (ret == 0)
 		ret = cpu_template_apply(cpuid, m->config->machine.cpu_template, e);
 	if (ret == 0)
+		ret = cpu_custom_apply(cpuid, &m->config->cpu, m->kvm.dev_fd, e);
+	if (ret == 0)
 		ret = cpuid_normalise(cpuid, m->vcpus.nr, m->config->machine.smt, e);
 	for (unsigned int i = 0; ret == 0 && i < m->vcpus.nr; i++) {
 		int fd = m->vcpus.vcpu[i].fd;
@@ -312,6 +314,8 @@ int arch_setup_boot(struct machine *m, struct err *e)
 		if (fd_ioctl(fd, KVM_SET_CPUID2, &cpuid->head) < 0)
 			return err_set(e, errno, "KVM_SET_CPUID2, vCPU %u", i);
 		ret = cpu_template_msrs(fd, m->config->machine.cpu_template, e);
+		if (ret == 0)
+			ret = cpu_custom_msrs(m->vcpus.vcpu[0].fd, fd, &m->config->cpu, e);
 		set_msrs(fd);
 	}
 	if (ret == 0)

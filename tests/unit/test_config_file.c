@@ -98,9 +98,14 @@ Test(config_file, refusals)
 		{ "{\"vsock\":{\"guest_cid\":3}}",
 		  "Invalid JSON: `vsock`: " DESIGN " at line 1 column 9" },
 		{ "{\"pmem\":[ {}]}", "Invalid JSON: `pmem`: " DESIGN " at line 1 column 10" },
-		{ "{\"cpu-config\":\"/t.json\"}",
-		  "Invalid JSON: `cpu-config`: custom CPU templates are not supported yet at line 1 "
-		  "column 14" },
+		{ "{\"cpu-config\":3}",
+		  "Invalid JSON: invalid type: integer `3`, expected struct CustomCpuTemplate at line 1 "
+		  "column 15" },
+		{ "{\"drives\":[]," BOOT ",\"cpu-config\":\"/nonexistent/t\"}",
+		  "Unable to open or read from the CPU template file /nonexistent/t: No such file or "
+		  "directory (os error 2)" },
+		{ "{\"drives\":[]," BOOT ",\"cpu-config\":\"%s\"}",
+		  "Invalid CPU template: EOF while parsing a value at line 1 column 0" },
 		{ "{\"drives\":[]," BOOT
 		  ",\"machine-config\":{\"vcpu_count\":0,\"mem_size_mib\":1}}",
 		  "Machine config error: The number of vCPUs must be greater than 0, less than 32 and "
@@ -119,6 +124,22 @@ Test(config_file, refusals)
 		cr_expect_eq(apply(rows[i].text), rows[i].text[0] ? -e.code : -EINVAL);
 		cr_expect_str_eq(e.msg, rows[i].error);
 	}
+}
+
+Test(config_file, cpu_template)
+{
+	FILE *f = fopen(name, "w");
+
+	cr_assert_not_null(f);
+	fputs("{\"msr_modifiers\":[{\"addr\":\"0x10a\",\"bitmap\":\"0b1\"}]}", f);
+	fclose(f);
+	cr_expect_eq(apply("{\"drives\":[]," BOOT ",\"cpu-config\":\"%s\"}"), 0, "%s", e.msg);
+	cr_expect(c.cpu.nr_msrs == 1 && c.cpu.msr[0].index == 0x10a);
+	cr_expect_eq(apply("{\"drives\":[]," BOOT
+			   ",\"cpu-config\":{\"kvm_capabilities\":[\"!1\",\"2\"]}}"),
+		     0, "%s", e.msg);
+	cr_expect(c.cpu.nr_msrs == 0 && c.cpu.nr_caps == 2 && c.cpu.cap[0].removed);
+	cr_expect(c.cpu.cap[1].nr == 2 && !c.cpu.cap[1].removed);
 }
 
 /* A fault of grammar anywhere is found before anything is opened. */

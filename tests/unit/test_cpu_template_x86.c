@@ -97,3 +97,33 @@ Test(cpu_template, only_where_it_fits)
 	cr_assert_str_eq(e.msg, "Template changes a CPUID entry not supported by KVM: Leaf: "
 				"80000001, Subleaf: 0");
 }
+
+Test(cpu_template, of_a_client)
+{
+	static struct cpu_config cpu = {
+		.nr_cpuid = 1,
+		.cpuid[0] = { .leaf = 7,
+			      .index = 1,
+			      .flags = 1,
+			      .nr_regs = 2,
+			      .reg = { { 2, { .clear = 0xf0, .set = 0x10 } },
+				       { 3, { .clear = UINT32_MAX, .set = 0 } } } },
+	};
+
+	host(signature_INTEL_ebx, CASCADE_LAKE);
+	cr_assert(!cpu_custom_apply(&c, &cpu, -1, &e), "%s", e.msg);
+	cr_assert_eq(c.entry[3].ecx, 0xffffff1f);
+	cr_assert_eq(c.entry[3].edx, 0);
+	cr_assert_eq(c.entry[3].eax, UINT32_MAX);
+	cr_assert_eq(c.entry[3].flags, 1);
+	cr_assert_eq(c.entry[2].ecx, UINT32_MAX, "another sub-leaf");
+	cpu.cpuid[0].index = 2;
+	cr_assert_eq(cpu_custom_apply(&c, &cpu, -1, &e), -ENOTSUP);
+	cr_assert_str_eq(e.msg, "Template changes a CPUID entry not supported by KVM: Leaf: 7, "
+				"Subleaf: 2");
+	cpu.cap[cpu.nr_caps++] = (struct cap_modifier){ .nr = 9999, .removed = true };
+	cpu.cap[cpu.nr_caps++] = (struct cap_modifier){ .nr = 9998 };
+	cr_assert_eq(cpu_custom_apply(&c, &cpu, -1, &e), -ENOTSUP);
+	cr_assert_str_eq(e.msg,
+			 "KVM does not have the capability that the CPU template needs: 9998");
+}

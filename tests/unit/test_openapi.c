@@ -160,12 +160,20 @@ static void check_field(size_t schema, const struct decode_field *f)
 		break;
 	case DECODE_U8:
 	case DECODE_U16:
+	case DECODE_U32:
 	case DECODE_U64:
 	case DECODE_USIZE:
 		cr_assert(strstr(line[type], ": integer"), "%s", f->name);
 		break;
 	case DECODE_STRMAP:
 		cr_assert(strstr(line[type], ": object"), "%s", f->name);
+		break;
+	case DECODE_ARRAY:
+		if (!f->table->bare)
+			check_table(schema_of(property), f->table);
+		/* fall through */
+	case DECODE_ABSENT:
+		cr_assert(strstr(line[type], ": array"), "%s", f->name);
 		break;
 	default:
 		cr_assert(strstr(line[type], ": string"), "%s", f->name);
