@@ -31,6 +31,10 @@
 /* Smaller sections are mapped, whatever they are: a huge page more to clear costs what is saved. */
 #define SECTION_MIN 0x100000U
 
+/* Writable pieces that are copied: from where mapping stops being cheaper to what kernels have. */
+#define COPY_MIN 0x10000U
+#define COPY_MAX 0x1000000U
+
 struct elf {
 	Elf64_Ehdr eh;
 	Elf64_Phdr ph[PHDRS_MAX];
@@ -326,7 +330,21 @@ static bool section_range(const Elf64_Shdr *sh, const Elf64_Phdr *ph, uint64_t *
 }
 
 /*
- * Put one segment into RAM: mapped, but for two kinds of large sections.
+ * A piece of a segment that is neither code nor bss. What is writable will mostly be written, page
+ * by page at the price above, so a piece of usual size is copied; a huge one is hardly all touched.
+ */
+static int place_piece(struct mem *m, const struct kernel_file *f, const Elf64_Phdr *ph,
+		       uint64_t start, uint64_t end, struct err *e)
+{
+	uint64_t len = end - start;
+
+	if ((ph->p_flags & PF_W) && len >= COPY_MIN && len <= COPY_MAX)
+		return copy_range(m, f, ph->p_paddr + start, ph->p_offset + start, len, e);
+	return mem_map_file(m, GPA(ph->p_paddr + start), f->fd, ph->p_offset + start, len, e);
+}
+
+/*
+ * Put one segment into RAM: mapped, but for what is writable and for two kinds of large sections.
  *
  * Instructions are copied. Linux patches its own code while it boots (alternatives, returns,
  * ftrace), so that hardly a page of it stays shared; and a page that is mapped, read, then written
@@ -351,16 +369,14 @@ static int load_segment(struct mem *m, const struct kernel_file *f, const struct
 		if (!section_range(sh, ph, &start, &end) || start < at)
 			continue;
 		if (start > at)
-			r = mem_map_file(m, GPA(ph->p_paddr + at), f->fd, ph->p_offset + at,
-					 start - at, e);
+			r = place_piece(m, f, ph, at, start, e);
 		if (!r && sh->sh_type != SHT_NOBITS)
 			r = copy_range(m, f, ph->p_paddr + start, ph->p_offset + start, end - start,
 				       e);
 		at = end;
 	}
 	if (!r && at < ph->p_filesz)
-		r = mem_map_file(m, GPA(ph->p_paddr + at), f->fd, ph->p_offset + at,
-				 ph->p_filesz - at, e);
+		r = place_piece(m, f, ph, at, ph->p_filesz, e);
 	return r;
 }
 
