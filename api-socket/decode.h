@@ -69,7 +69,7 @@ struct decode_table {
 	size_t nr_fields; /* at most 32 */
 	size_t size;	  /* of the struct */
 	bool ignore_unknown;
-	bool bare; /* not an object but the value of the only field; elements of DECODE_ARRAY only */
+	bool bare; /* the value of the only field, not an object; for elements of DECODE_ARRAY */
 };
 
 /* Request bodies and their structs. */

@@ -57,7 +57,7 @@ static bool parse_bits(const char *s, size_t width, struct bits_edit *out)
 
 int decode_cpu_value(struct json_reader *r, const struct decode_field *f, void *out)
 {
-	struct cap_modifier *cap = out;
+	struct cap_modifier *modifier = out;
 	char text[TEXT_MAX], quoted[JSON_QUOTE_MAX];
 	struct json_str s;
 	size_t len;
@@ -78,8 +78,8 @@ int decode_cpu_value(struct json_reader *r, const struct decode_field *f, void *
 	if (f->type == DECODE_NUMBER) {
 		good = good && parse_number(text, out);
 	} else {
-		cap->removed = text[0] == '!';
-		good = good && parse_number(text + cap->removed, &cap->nr);
+		modifier->removed = text[0] == '!';
+		good = good && parse_number(text + modifier->removed, &modifier->nr);
 	}
 	return good ? 0 : json_fail(r, "`%s` is not a number of 32 bits", quoted);
 }
@@ -91,7 +91,8 @@ int decode_cpu_value(struct json_reader *r, const struct decode_field *f, void *
 #define BITS(s, width) \
 	{ "bitmap", DECODE_BITS, DECODE_REQUIRED, offsetof(s, bits), width, DECODE_NO_HAS, { 0 } }
 #define ARRAY(s, n, need, m, nr, tab) \
-	{ n, DECODE_ARRAY, need, offsetof(s, m), sizeof(((s *)0)->m), offsetof(s, nr), { .table = tab } }
+	{ n, DECODE_ARRAY, need, offsetof(s, m), sizeof(((s *)0)->m), offsetof(s, nr), \
+	  { .table = tab } }
 #define ABSENT(n) \
 	{ n, DECODE_ABSENT, DECODE_OPTION, 0, 0, DECODE_NO_HAS, { .refusal = "for aarch64 only" } }
 #define TABLE(title, s, fields, is_bare) \

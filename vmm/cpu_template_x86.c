@@ -113,10 +113,10 @@ static int check_host(struct cpuid *c, enum cpu_template t, struct err *e)
 {
 	const struct kvm_cpuid_entry2 *vendor = find(c, 0, 0), *version = find(c, 1, 0);
 	const bool amd = t == CPU_TEMPLATE_T2A;
-	const uint32_t want = amd ? signature_AMD_ebx : signature_INTEL_ebx;
+	const uint32_t signature = amd ? signature_AMD_ebx : signature_INTEL_ebx;
 	const char *name = config_name_of(config_cpu_templates, (uint8_t)t);
 
-	if (!vendor || !version || vendor->ebx != want) {
+	if (!vendor || !version || vendor->ebx != signature) {
 		err_set(e, 0,
 			"Failed to get CPU template: CPU vendor mismatched between actual CPU and "
 			"CPU template. %s is for CPUs of %s.",

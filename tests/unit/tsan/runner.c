@@ -99,9 +99,11 @@ void cr_asprintf_free(char *s)
 
 static int run(const struct criterion_test *t)
 {
-	pid_t pid = fork();
+	pid_t pid;
 	int status;
 
+	fflush(NULL); /* or the child's exit writes our buffers once more */
+	pid = fork();
 	if (pid == 0) {
 		alarm(TIMEOUT_S);
 		test = t->data;
