@@ -7,6 +7,7 @@
 #   make lint       layering, format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, aarch64 compile
 #   make fuzz       libFuzzer targets, FUZZ_SECONDS each
 #   make bench      the figures of README.md, side by side
+#   make install    the program, its second name and the API's description, below PREFIX (and DESTDIR)
 #   make size       lines and bytes per folder
 
 VERSION := 0.1.0
@@ -151,6 +152,14 @@ test:
 	@rm -rf $(B)/results; mkdir -p $(B)/results
 	@for t in all lint-layering unit unit-asan unit-tsan fuzz-replay clients; do $(MAKE) --no-print-directory $$t || bad=1; done; \
 	tests/testbed/run-suite || bad=1; tests/testbed/summary $(B)/results || bad=1; test -z "$$bad"
+
+# The program, the name under which clients of Firecracker call it, and the description of its API.
+PREFIX  ?= /usr/local
+.PHONY: install
+install: $(B)/release/mote
+	install -D -m 755 $< $(DESTDIR)$(PREFIX)/bin/mote
+	ln -sf mote $(DESTDIR)$(PREFIX)/bin/firecracker
+	install -D -m 644 api-socket/openapi.yaml $(DESTDIR)$(PREFIX)/share/mote/openapi.yaml
 
 .PHONY: run
 run:

@@ -19,8 +19,8 @@ int cpu_template_apply(struct cpuid *c, enum cpu_template t, struct err *e);
 
 /*
  * cpu_custom_apply, cpu_custom_msrs - the same for the client's own template @cpu; an empty one
- * does nothing. Capabilities and leaves before cpuid_normalise; @from and @to are vCPU 0 and the one to
- * change, CPUID is set on both.
+ * does nothing. Capabilities and leaves before cpuid_normalise; @from and @to are vCPU 0 and the
+ * one to change, CPUID is set on both.
  * Errors: ENOTSUP, naming the capability, leaf or MSR that KVM does not have.
  */
 int cpu_custom_apply(struct cpuid *c, const struct cpu_config *cpu, int kvm_fd, struct err *e);
