@@ -158,7 +158,8 @@ PREFIX  ?= /usr/local
 .PHONY: install
 install: $(B)/release/mote
 	install -D -m 755 $< $(DESTDIR)$(PREFIX)/bin/mote
-	ln -sf mote $(DESTDIR)$(PREFIX)/bin/firecracker
+	@# never over a Firecracker that somebody still uses
+	test -e $(DESTDIR)$(PREFIX)/bin/firecracker || ln -s mote $(DESTDIR)$(PREFIX)/bin/firecracker
 	install -D -m 644 api-socket/openapi.yaml $(DESTDIR)$(PREFIX)/share/mote/openapi.yaml
 
 .PHONY: run

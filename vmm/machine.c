@@ -35,6 +35,7 @@ static int build_memory(struct machine *m, struct err *e)
 	if (ret)
 		return ret;
 	fatal_set_mem(m->mem);
+	m->vcpus.mem = m->mem;
 	return 0;
 }
 

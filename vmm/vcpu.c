@@ -79,6 +79,12 @@ static void vcpu_mmio(struct vcpu *v)
 	size_t len = run->mmio.len <= sizeof(run->mmio.data) ? run->mmio.len : 0;
 	uint64_t start_us = virtio_now_us();
 
+	/*
+	 * KVM takes an address whose page it cannot get for a device's when it had to emulate the
+	 * instruction. No device is inside RAM: a file that is mapped there was cut.
+	 */
+	if (s->mem && mem_valid(s->mem, GPA(run->mmio.phys_addr), 1))
+		fatal_guest_memory_lost();
 	if (run->mmio.is_write) {
 		metric_inc(&s->metrics.exit_mmio_write);
 		bus_write(s->mmio, run->mmio.phys_addr, run->mmio.data, len);

@@ -15,6 +15,7 @@
 #include "base/bus.h"
 #include "base/err.h"
 #include "base/loop.h"
+#include "base/mem.h"
 #include "base/metrics.h"
 #include "virtio/virtio.h"
 #include "vmm/config.h"
@@ -51,7 +52,8 @@ struct vcpus {
 	struct vcpu vcpu[CONFIG_VCPUS_MAX];
 	unsigned int nr;
 	struct bus *mmio;
-	struct bus *pio; /* ports; architectures without them leave it NULL */
+	const struct mem *mem; /* to know what is no MMIO; NULL: not checked */
+	struct bus *pio;       /* ports; architectures without them leave it NULL */
 	struct loop *loop;
 
 	pthread_mutex_t lock;

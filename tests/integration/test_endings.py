@@ -79,6 +79,26 @@ def test_typed_input(mote: Start, tiny: Tiny) -> None:
     assert vm.terminal_is_restored()
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_file_is_cut_under_a_running_guest(mote: Start, tiny: Tiny, folder: Path, cut: bool) -> None:
+    """The initrd is mapped, not copied: what the guest has not touched goes with the file, and the VM with it."""
+    initrd = folder / "initrd"
+    initrd.write_bytes(b"x" * (1 << 20))
+    vm = mote(terminal=True)
+    vm.api.machine(1, 128)
+    vm.api.boot_source(tiny("late"), None, initrd)
+    vm.api.start()
+    vm.wait_text("late is ready")
+    if cut:
+        os.truncate(initrd, 4096)
+    vm.type("g")
+    assert vm.wait_exit() == (149 if cut else 0)
+    assert vm.terminal_is_restored()
+    said = vm.said()
+    assert ("byte x" in said) != cut
+    assert ("was cut or could not be read" in said) == cut
+
+
 def test_nobody_reads(mote: Start, tiny: Tiny) -> None:
     """Three pipes full of output and no reader: the guest runs to its end, and mote does not grow."""
     vm = start(mote(unread=True), tiny("flood"))
