@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -63,8 +64,9 @@ void fatal_die_by(int signo)
 	signal(signo, SIG_DFL);
 	sigemptyset(&set);
 	sigaddset(&set, signo);
-	kill(getpid(), signo);
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	/* To this thread: another one would take its time, and we could reach an exit before it does. */
+	raise(signo);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 /* For the last line of the log. */
