@@ -33,7 +33,7 @@ struct reg {
 /* The queue that QueueSel names, or NULL: the guest may select any number. */
 static struct virtio_queue *selected(struct virtio_dev *dev)
 {
-	return dev->queue_sel < dev->class->nr_queues ? &dev->queue[dev->queue_sel] : NULL;
+	return dev->queue_sel < dev->nr_queues ? &dev->queue[dev->queue_sel] : NULL;
 }
 
 static uint32_t magic_read(struct virtio_dev *dev)

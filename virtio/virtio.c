@@ -6,6 +6,7 @@
  */
 #include "virtio/virtio.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
@@ -79,6 +80,9 @@ int virtio_init(struct virtio_dev *dev, const struct virtio_class *class,
 	int ret;
 
 	dev->class = class;
+	if (!dev->nr_queues)
+		dev->nr_queues = class->nr_queues;
+	assert(dev->nr_queues <= VIRTIO_QUEUES_MAX);
 	dev->host = *host;
 	dev->features = features | RING_FEATURES;
 	snprintf(dev->name, sizeof(dev->name), "%s", name);
@@ -98,7 +102,7 @@ int virtio_init(struct virtio_dev *dev, const struct virtio_class *class,
 		queue->throttle.timer.watch.fd = -1;
 	}
 	ret = irq_init(&dev->irq, host->gsi, e);
-	for (unsigned int q = 0; !ret && q < class->nr_queues; q++) {
+	for (unsigned int q = 0; !ret && q < dev->nr_queues; q++) {
 		struct virtio_queue *queue = &dev->queue[q];
 		struct watch *w = &queue->kick;
 
@@ -117,7 +121,7 @@ int virtio_init(struct virtio_dev *dev, const struct virtio_class *class,
 
 void virtio_fini(struct virtio_dev *dev)
 {
-	for (unsigned int q = 0; q < dev->class->nr_queues; q++) {
+	for (unsigned int q = 0; q < dev->nr_queues; q++) {
 		throttle_fini(&dev->queue[q].throttle, dev->host.loop);
 		loop_del(dev->host.loop, &dev->queue[q].kick);
 		fd_close(&dev->queue[q].kick.fd);
@@ -197,7 +201,7 @@ void virtio_reset(struct virtio_dev *dev)
 {
 	if (dev->class->reset)
 		dev->class->reset(dev);
-	for (unsigned int q = 0; q < dev->class->nr_queues; q++) {
+	for (unsigned int q = 0; q < dev->nr_queues; q++) {
 		vq_reset(&dev->queue[q].vq);
 		dev->queue[q].regs = (struct vq_ring){ .size = 0 };
 	}
@@ -234,7 +238,7 @@ static void activate(struct virtio_dev *dev)
 		return;
 	}
 	/* Devices start their work on the loop; also covers a driver that kicked too early. */
-	for (unsigned int q = 0; q < dev->class->nr_queues; q++)
+	for (unsigned int q = 0; q < dev->nr_queues; q++)
 		kick(&dev->queue[q]);
 }
 
@@ -319,7 +323,7 @@ int virtio_queue_enable(struct virtio_dev *dev, struct virtio_queue *queue)
 
 int virtio_notify(struct virtio_dev *dev, uint32_t q)
 {
-	if (q >= dev->class->nr_queues)
+	if (q >= dev->nr_queues)
 		return -EINVAL;
 	kick(&dev->queue[q]);
 	return 0;

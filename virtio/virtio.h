@@ -26,8 +26,8 @@
 #include "virtio/queue.h"
 #include "virtio/throttle.h"
 
-/* blk: 1, net: 2; several queues per device come with a larger figure, not with other code */
-#define VIRTIO_QUEUES_MAX 2
+/* The most queues of one device; a device with fewer costs some hundred bytes for each left over. */
+#define VIRTIO_QUEUES_MAX 8
 #define VIRTIO_CONFIG_MAX 64 /* the largest config space we have is blk's */
 #define VIRTIO_NAME_MAX	  80 /* "drive " and an id of at most 64 characters */
 
@@ -45,7 +45,7 @@ struct virtio_need {
 struct virtio_class {
 	const char *name;		 /* "virtio-blk", for log lines */
 	uint32_t device_id;		 /* VIRTIO_ID_* */
-	uint16_t nr_queues;		 /* 1..VIRTIO_QUEUES_MAX */
+	uint16_t nr_queues;		 /* of a device that did not set its own number */
 	uint16_t config_len;		 /* bytes in use of VIRTIO_CONFIG_MAX */
 	const struct virtio_need *needs; /* ends with a row of two zeroes; NULL: none */
 
@@ -106,6 +106,7 @@ struct virtio_dev {
 	char name[VIRTIO_NAME_MAX];
 	struct virtio_host host;
 	struct irq irq;
+	unsigned int nr_queues; /* 1..VIRTIO_QUEUES_MAX; set before virtio_init, or left to it */
 	struct virtio_queue queue[VIRTIO_QUEUES_MAX];
 	struct virtio_metrics metrics;
 
@@ -138,7 +139,7 @@ void virtio_fini(struct virtio_dev *dev);
 /* For the machine: what to wire. The fds stay owned by the device. */
 static inline unsigned int virtio_nr_queues(const struct virtio_dev *dev)
 {
-	return dev->class->nr_queues;
+	return dev->nr_queues;
 }
 
 /*
