@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -190,7 +189,7 @@ static int run(const struct options *o, struct err *e)
 static int fail(const char *name, int code, const struct err *e)
 {
 	log_error("%s", e->msg);
-	fprintf(stderr, "Error: %s\n", e->msg);
+	fd_print(STDERR_FILENO, "Error: %s\n", e->msg);
 	log_error("%s exiting with error. exit_code=%d", name, code);
 	return code;
 }
@@ -206,13 +205,13 @@ int main(int argc, char **argv)
 	name = vmm.identity.app_name;
 	ret = options_parse(&o, argc, argv, &e);
 	if (ret == OPTIONS_VERSION || ret == OPTIONS_HELP) {
-		printf("%s v%s\n", name, vmm.identity.version);
+		fd_print(STDOUT_FILENO, "%s v%s\n", name, vmm.identity.version);
 		if (ret == OPTIONS_HELP)
 			options_help();
 		return EXIT_CODE_OK;
 	}
 	if (ret < 0) {
-		fprintf(stderr, "%s: %s For more information try --help.\n", name, e.msg);
+		fd_print(STDERR_FILENO, "%s: %s For more information try --help.\n", name, e.msg);
 		return -ret;
 	}
 	log_set_id(o.id);

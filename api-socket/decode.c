@@ -10,11 +10,11 @@
 #include "api-socket/decode.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "api-socket/decode_value.h"
 #include "base/json.h"
+#include "base/text.h"
 
 /* config file, CPU template, list of leaves, leaf, list of registers, register; one to spare */
 #define FRAMES_MAX 7
@@ -107,9 +107,9 @@ static int unknown_field(struct walk *w, const struct decode_table *t, const str
 
 	json_str_quote(key, false, quoted);
 	names[0] = '\0';
-	for (i = 0; i < t->nr_fields && len < sizeof(names); i++)
-		len += (size_t)snprintf(names + len, sizeof(names) - len, "%s`%s`",
-					decode_name_separator(i, t->nr_fields), t->field[i].name);
+	for (i = 0; i < t->nr_fields; i++)
+		len += text_print(names + len, sizeof(names) - len, "%s`%s`",
+				  decode_name_separator(i, t->nr_fields), t->field[i].name);
 	return json_fail_member(&w->r, "unknown field `%s`, expected %s", quoted, names);
 }
 

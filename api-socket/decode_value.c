@@ -6,11 +6,11 @@
  */
 #include "api-socket/decode_value.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/log.h"
+#include "base/text.h"
 
 const char *decode_name_separator(size_t i, size_t nr)
 {
@@ -132,9 +132,9 @@ static int read_enum(struct json_reader *r, const struct config_name *names, uin
 		}
 	}
 	list[0] = '\0';
-	for (i = 0; i < nr && len < sizeof(list); i++)
-		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s`%s`",
-					decode_name_separator(i, nr), names[i].name);
+	for (i = 0; i < nr; i++)
+		len += text_print(list + len, sizeof(list) - len, "%s`%s`",
+				  decode_name_separator(i, nr), names[i].name);
 	json_str_quote(&s, false, quoted);
 	return json_fail(r, "unknown variant `%s`, expected %s", quoted, list);
 }

@@ -8,10 +8,10 @@
  */
 #include "api-socket/http.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "api-socket/http_text.h"
+#include "base/text.h"
 
 enum state { ST_LINE, ST_HEADERS, ST_BODY };
 
@@ -61,13 +61,13 @@ static void error_quote(struct http_parser *p, struct span a)
 		char buf[8];
 
 		if (n <= 0)
-			snprintf(buf, sizeof(buf), "\xef\xbf\xbd");
+			text_print(buf, sizeof(buf), "\xef\xbf\xbd");
 		else if (c < 0x20 || c == 0x7f)
-			snprintf(buf, sizeof(buf), "\\u%04x", c);
+			text_print(buf, sizeof(buf), "\\u%04x", c);
 		else if (c == '"' || c == '\\')
-			snprintf(buf, sizeof(buf), "\\%c", c);
+			text_print(buf, sizeof(buf), "\\%c", c);
 		else
-			snprintf(buf, sizeof(buf), "%.*s", n, a.s + i);
+			text_print(buf, sizeof(buf), "%.*s", n, a.s + i);
 		error_text(p, buf);
 		i += n > 0 ? (size_t)n : 1;
 	}
@@ -86,7 +86,7 @@ static enum http_event bad(struct http_parser *p, const char *text, struct span 
 	for (; (at = strchr(text, '^')); text = at + 1) {
 		char piece[128];
 
-		snprintf(piece, sizeof(piece), "%.*s", (int)(at - text), text);
+		text_print(piece, sizeof(piece), "%.*s", (int)(at - text), text);
 		error_text(p, piece);
 		error_quote(p, a);
 		a = b;
@@ -209,14 +209,15 @@ static enum http_event parse_header(struct http_parser *p, struct span line)
 	at = utf8_scan(line, &why);
 	if (at != line.len) {
 		char num[64];
-		int n = why ? snprintf(num, sizeof(num),
-				       "invalid utf-8 sequence of %d bytes from index %zu", -why,
-				       at) :
-			      snprintf(num, sizeof(num),
-				       "incomplete utf-8 byte sequence from index %zu", at);
+		struct text t = text_init(num, sizeof(num));
 
+		if (why)
+			text_format(&t, "invalid utf-8 sequence of %d bytes", -why);
+		else
+			text_str(&t, "incomplete utf-8 byte sequence");
+		text_format(&t, " from index %zu", at);
 		return bad(p, "Invalid header. Reason: Header contains invalid characters. Key: ^",
-			   (struct span){ num, (size_t)n }, no_span);
+			   (struct span){ num, t.len }, no_span);
 	}
 	if (!span_cut(&value, ':', &name))
 		return bad(p, BAD_FORMAT, line, no_span);
@@ -263,7 +264,7 @@ static enum http_event headers_end(struct http_parser *p)
 	if (p->content_length > p->body_max) {
 		char text[160];
 
-		snprintf(
+		text_print(
 			text, sizeof(text),
 			"Request payload with size %u is larger than the limit of %zu allowed by server.",
 			p->content_length, p->body_max);
@@ -411,13 +412,13 @@ size_t http_head(char *buf, int status, bool deprecated, size_t body_len)
 
 size_t http_head_typed(char *buf, int status, bool deprecated, const char *type, size_t body_len)
 {
-	int n = snprintf(buf, HTTP_HEAD_MAX,
-			 "HTTP/1.1 %d \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n%s",
-			 status, deprecated ? "Deprecation: true\r\n" : "");
+	struct text t = text_init(buf, HTTP_HEAD_MAX);
+
+	text_format(&t, "HTTP/1.1 %d \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n%s",
+		    status, deprecated ? "Deprecation: true\r\n" : "");
 
 	if (status != 100 && status != 204)
-		n += snprintf(buf + n, HTTP_HEAD_MAX - (size_t)n,
-			      "Content-Type: %s\r\nContent-Length: %zu\r\n", type, body_len);
-	n += snprintf(buf + n, HTTP_HEAD_MAX - (size_t)n, "\r\n");
-	return (size_t)n;
+		text_format(&t, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, body_len);
+	text_str(&t, "\r\n");
+	return t.len;
 }

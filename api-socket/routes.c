@@ -7,12 +7,12 @@
 
 #include <errno.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "api-socket/reply.h"
 #include "base/log.h"
+#include "base/text.h"
 
 /* A log line is cut at about this length anyway. */
 #define LOG_BODY_MAX 1536
@@ -204,12 +204,12 @@ static const char *quote(char *out, size_t max, const char *s, size_t len)
 			out[n++] = '\\';
 			out[n++] = "\"\\nrt"[at - "\"\\\n\r\t"];
 		} else if (c < 0x20 || c == 0x7f) {
-			n += (size_t)snprintf(out + n, max - n, "\\u{%x}", c);
+			n += text_print(out + n, max - n, "\\u{%x}", c);
 		} else {
 			out[n++] = (char)c;
 		}
 	}
-	snprintf(out + n, max - n, "%s", i < len ? "..." : "");
+	text_print(out + n, max - n, "%s", i < len ? "..." : "");
 	return out;
 }
 

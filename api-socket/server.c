@@ -5,7 +5,6 @@
  */
 #include "api-socket/server.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "api-socket/socket.h"
+#include "base/assert.h"
 #include "base/fd.h"
 
 /* Buffers begin at multiples of the largest page any kernel uses (arm64), to be given back. */

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
-#include <stdio.h>
+#include <stdio.h> /* rename */
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/text.h"
 
 /* As deep as the queue that clients of Firecracker know. */
 #define BACKLOG 128
@@ -78,9 +79,8 @@ static bool temporary_name(char *tmp, size_t max, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	int dir = slash ? (int)(slash - path) + 1 : 0;
-	int n = snprintf(tmp, max, "%.*s.mote.%d", dir, path, (int)getpid());
 
-	return n > 0 && (size_t)n < max;
+	return text_print(tmp, max, "%.*s.mote.%d", dir, path, (int)getpid()) < max - 1;
 }
 
 /* Move @tmp to @path without ever replacing a socket that has an owner. */

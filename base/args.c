@@ -4,9 +4,15 @@
  */
 #include "base/args.h"
 
-#include <assert.h>
-#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/fd.h"
+#include "base/text.h"
+
+/* Where the sentences of --help begin. */
+#define HELP_COLUMN 61
 
 static struct arg *find(struct arg *args, size_t nr, const char *name)
 {
@@ -117,20 +123,23 @@ int args_parse(struct arg *args, size_t nr, int argc, char *const *argv, int *re
 
 void args_print_help(const struct arg *args, size_t nr)
 {
-	char name[96];
 	size_t i;
 
-	printf("options:\n");
+	fd_print(STDOUT_FILENO, "options:\n");
 	for (i = 0; i < nr; i++) {
 		const struct arg *a = &args[i];
+		char name[HELP_COLUMN + 1];
+		struct text t = text_init(name, HELP_COLUMN);
 
+		text_format(&t, "  --%s", a->name);
 		if (a->takes_value)
-			snprintf(name, sizeof(name), "--%s <%s>", a->name, a->name);
-		else
-			snprintf(name, sizeof(name), "--%s", a->name);
-		printf("  %-58s %s", name, a->help);
+			text_format(&t, " <%s>", a->name);
+		while (!t.cut)
+			text_char(&t, ' ');
+		name[t.len] = '\0';
+		fd_print(STDOUT_FILENO, "%s%s", name, a->help);
 		if (a->def)
-			printf(" [default: %s]", a->def);
-		printf("\n");
+			fd_print(STDOUT_FILENO, " [default: %s]", a->def);
+		fd_print(STDOUT_FILENO, "\n");
 	}
 }

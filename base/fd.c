@@ -6,9 +6,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include "base/text.h"
+
+#define FD_PRINT_MAX 2048
 
 void fd_close(int *fd)
 {
@@ -71,6 +76,18 @@ int fd_write_all(int fd, const void *buf, size_t len)
 		len -= (size_t)n;
 	}
 	return 0;
+}
+
+void fd_print(int fd, const char *fmt, ...)
+{
+	char line[FD_PRINT_MAX];
+	struct text t = text_init(line, sizeof(line));
+	va_list ap;
+
+	va_start(ap, fmt);
+	text_vformat(&t, fmt, ap);
+	va_end(ap);
+	(void)fd_write_all(fd, line, t.len);
 }
 
 int fd_open_output(const char *path, int flags, const char *what, struct err *e)

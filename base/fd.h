@@ -22,6 +22,9 @@ int fd_pread_all(int fd, void *buf, size_t len, uint64_t offset);
 /* fd_write_all - exactly @len bytes to a blocking fd: 0 or -errno. */
 int fd_write_all(int fd, const void *buf, size_t len);
 
+/* fd_print - up to 2 KiB as text_format() makes them to a blocking fd; errors are not told. */
+void fd_print(int fd, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 /*
  * fd_open_output - a file or FIFO for what we write while the guest runs: made when missing, never
  * truncated, never waited for. It is opened for reading too, so that a FIFO needs no reader yet.

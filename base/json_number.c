@@ -6,8 +6,9 @@
  * respelled from its own digits. The C library's conversions would cost more than this whole
  * reader. May be called on any thread.
  */
-#include <stdio.h>
 #include <string.h>
+
+#include "base/text.h"
 
 #include "base/json_text.h"
 
@@ -103,28 +104,27 @@ static bool float_overflows(const char *text, size_t len)
  */
 static void float_print(const char *text, size_t len, char *out, size_t cap)
 {
+	struct text t = text_init(out, cap - 1);
 	struct decimal d;
-	const char *sign;
-	int nr;
+	int nr, point;
 
 	decimal_parse(&d, text, len);
-	sign = d.negative ? "-" : "";
 	nr = (int)d.nr;
+	point = (int)d.point;
+	if (d.negative)
+		text_char(&t, '-');
 	if (!nr || d.point < -323)
-		snprintf(out, cap, "%s0.0", sign);
+		text_str(&t, "0.0");
 	else if (d.point >= nr && d.point <= 16)
-		snprintf(out, cap, "%s%.*s%.*s.0", sign, nr, d.digit, (int)d.point - nr,
-			 "0000000000000000");
+		text_format(&t, "%.*s%.*s.0", nr, d.digit, point - nr, "0000000000000000");
 	else if (d.point > 0 && d.point <= 16)
-		snprintf(out, cap, "%s%.*s.%.*s", sign, (int)d.point, d.digit, nr - (int)d.point,
-			 d.digit + d.point);
+		text_format(&t, "%.*s.%.*s", point, d.digit, nr - point, d.digit + point);
 	else if (d.point <= 0 && d.point > -5)
-		snprintf(out, cap, "%s0.%.*s%.*s", sign, -(int)d.point, "0000", nr, d.digit);
-	else if (nr == 1)
-		snprintf(out, cap, "%s%ce%+ld", sign, d.digit[0], d.point - 1);
+		text_format(&t, "0.%.*s%.*s", -point, "0000", nr, d.digit);
 	else
-		snprintf(out, cap, "%s%c.%.*se%+ld", sign, d.digit[0], nr - 1, d.digit + 1,
-			 d.point - 1);
+		text_format(&t, "%c%s%.*se%s%ld", d.digit[0], nr > 1 ? "." : "", nr - 1,
+			    d.digit + 1, d.point > 0 ? "+" : "", d.point - 1);
+	out[t.len] = '\0';
 }
 
 /* Digits behind a decimal point or an exponent's sign. */

@@ -6,8 +6,9 @@
 #include "base/json_text.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "base/text.h"
 
 /* Room for the longest sentence: a quoted value and the names of a large table's fields. */
 #define SENTENCE_MAX (ERR_MSG_MAX - 64)
@@ -17,6 +18,7 @@ static int __attribute__((format(printf, 3, 0)))
 fail_at(struct json_reader *r, size_t pos, const char *fmt, va_list ap)
 {
 	char msg[SENTENCE_MAX];
+	struct text t = text_init(msg, sizeof(msg) - 1);
 	size_t line = 1, start = 0, i;
 
 	if (pos > r->len)
@@ -27,7 +29,8 @@ fail_at(struct json_reader *r, size_t pos, const char *fmt, va_list ap)
 			start = i + 1;
 		}
 	}
-	vsnprintf(msg, sizeof(msg), fmt, ap);
+	text_vformat(&t, fmt, ap);
+	msg[t.len] = '\0';
 	return err_set(r->e, 0, "%s at line %zu column %zu", msg, line, pos - start);
 }
 
@@ -240,7 +243,7 @@ void json_str_quote(const struct json_str *s, bool debug, char out[JSON_QUOTE_MA
 			text[1] = hit ? letter[hit - plain] : '0';
 			n = 2;
 		} else {
-			n = (size_t)snprintf(text, sizeof(text), "\\u{%x}", (unsigned int)c[0]);
+			n = text_print(text, sizeof(text), "\\u{%x}", (unsigned int)c[0]);
 		}
 		if (len + n + 4 > JSON_QUOTE_MAX) {
 			/* Do not leave the head of a character without its tail. */

@@ -8,7 +8,7 @@
 
 #include <poll.h>
 #include <stdarg.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -212,29 +212,26 @@ void log_write(unsigned int at, const char *file, const char *fmt, ...)
 	struct text t = text_init(line, sizeof(line) - 1);
 	struct timespec now;
 	va_list ap;
-	size_t len, i;
-	int n;
+	size_t i;
 
 	if (!wanted(at, file))
 		return;
 	clock_gettime(CLOCK_REALTIME, &now);
 	put_time(&t, &now, offset_at(now.tv_sec));
 	put_prefix(&t, at, file);
+	i = t.len;
 	va_start(ap, fmt);
-	n = vsnprintf(line + t.len, sizeof(line) - t.len, fmt, ap);
+	text_vformat(&t, fmt, ap);
 	va_end(ap);
-	len = t.len + (n > 0 ? (size_t)n : 0);
-	if (len > sizeof(line) - 1)
-		len = sizeof(line) - 1;
 	/*
 	 * Texts of clients and guests end up in messages: none of them may begin a line of its
 	 * own.
 	 */
-	for (i = t.len; i < len; i++)
+	for (; i < t.len; i++)
 		if ((unsigned char)line[i] < ' ')
 			line[i] = ' ';
-	line[len++] = '\n';
-	put_line(line, len);
+	line[t.len++] = '\n';
+	put_line(line, t.len);
 }
 
 void log_signal(unsigned int at, const char *file, const char *text, size_t len)
@@ -251,6 +248,12 @@ void log_signal(unsigned int at, const char *file, const char *text, size_t len)
 	text_bytes(&t, text, len);
 	line[t.len++] = '\n';
 	put_line(line, t.len);
+}
+
+_Noreturn void log_assert(unsigned int at, const char *file, const char *what)
+{
+	log_write(at, file, "Assertion failed: %s", what);
+	abort();
 }
 
 bool log_limit_pass(struct log_limit *l, unsigned int at, const char *file)

@@ -62,6 +62,9 @@ void log_write(unsigned int at, const char *file, const char *fmt, ...)
  */
 void log_signal(unsigned int at, const char *file, const char *text, size_t len);
 
+/* log_assert - what base/assert.h says about a broken invariant; ends the process by SIGABRT. */
+_Noreturn void log_assert(unsigned int at, const char *file, const char *what);
+
 /* Published with the other metrics, group "logger". */
 struct log_metrics {
 	/* lines of metrics that their reader did not take in time */

@@ -4,7 +4,6 @@
  */
 #include "base/loop.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/fd.h"
 
 /* Few enough that one round stays short, enough for a busy disk, net and API at once. */

@@ -4,7 +4,6 @@
  */
 #include "base/mem.h"
 
-#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/fd.h"
 
 #ifndef MAP_HUGE_2MB

@@ -3,9 +3,11 @@
  * text.h - text put together in a fixed buffer without stdio, also inside signal handlers.
  *
  * What does not fit is dropped and remembered. No thread affinity; async-signal-safe throughout.
+ * All formatted text of the program is made here: libc's printf would be a tenth of it.
  */
 #pragma once
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,3 +38,18 @@ void text_i64(struct text *t, int64_t v);
 
 /* text_hex - append @v in hexadecimal without prefix. */
 void text_hex(struct text *t, uint64_t v);
+
+/*
+ * text_format - append, by a subset of printf's language: %s %.Ns %.*s %c %%; %d %u %x with l, ll
+ * or z; %u and %x with a width of at most 24 (%4u, %04x). Nothing else: `make lint` looks for it.
+ */
+void text_format(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void text_vformat(struct text *t, const char *fmt, va_list ap)
+	__attribute__((format(printf, 2, 0)));
+
+/*
+ * text_print - the same into @cap (at least 1) bytes at @buf, ended by NUL. Returns the length,
+ * @cap - 1 when something did not fit and was cut.
+ */
+size_t text_print(char *buf, size_t cap, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));

@@ -6,8 +6,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "base/text.h"
 
 /* The defaults that existing users of this API rely on when they leave boot_args out. */
 const char cmdline_default[] = "reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux i8042.nomux "
@@ -112,12 +113,9 @@ int cmdline_add_root(struct cmdline *c, const char *partuuid, bool read_only, st
 	char word[128] = "root=/dev/vda";
 	int r;
 
-	if (partuuid) {
-		int n = snprintf(word, sizeof(word), "root=PARTUUID=%s", partuuid);
-
-		if (n < 0 || (size_t)n >= sizeof(word))
-			return err_set(e, 0, "partuuid: longer than any partition id");
-	}
+	if (partuuid &&
+	    text_print(word, sizeof(word), "root=PARTUUID=%s", partuuid) == sizeof(word) - 1)
+		return err_set(e, 0, "partuuid: longer than any partition id");
 	r = cmdline_add(c, word, e);
 	return r ? r : cmdline_add(c, read_only ? "ro" : "rw", e);
 }
@@ -126,6 +124,6 @@ int cmdline_add_virtio_mmio(struct cmdline *c, uint64_t addr, unsigned int gsi, 
 {
 	char word[64];
 
-	(void)snprintf(word, sizeof(word), "virtio_mmio.device=4K@0x%" PRIx64 ":%u", addr, gsi);
+	text_print(word, sizeof(word), "virtio_mmio.device=4K@0x%" PRIx64 ":%u", addr, gsi);
 	return cmdline_add(c, word, e);
 }

@@ -9,11 +9,11 @@
 #include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/byteorder.h"
 #include "base/fd.h"
+#include "base/text.h"
 #include "boot/kernel_file_x86.h"
 #include "boot/layout_x86.h"
 
@@ -125,7 +125,7 @@ static int check_segment(const struct mem *m, const struct kernel_file *f, const
 			       "ELF segment %u: filesz 0x%" PRIx64
 			       " is larger than memsz 0x%" PRIx64,
 			       i, (uint64_t)ph->p_filesz, (uint64_t)ph->p_memsz);
-	(void)snprintf(what, sizeof(what), "ELF segment %u", i);
+	text_print(what, sizeof(what), "ELF segment %u", i);
 	return kernel_range(m, what, ph->p_paddr, ph->p_memsz, e);
 }
 

@@ -10,12 +10,12 @@
 #include <errno.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_ids.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/byteorder.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "virtio/blk_engine.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
@@ -326,7 +326,7 @@ int blk_create(struct blk **out, const struct blk_params *params, const struct v
 	struct blk *blk;
 	int ret;
 
-	snprintf(name, sizeof(name), "drive %s", params->id);
+	text_print(name, sizeof(name), "drive %s", params->id);
 	ret = probe(params->fd, name, &file, e);
 	if (ret)
 		return err_wrap(e, "%s", name);

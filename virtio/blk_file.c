@@ -7,12 +7,12 @@
  */
 #include <errno.h>
 #include <linux/fs.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "virtio/blk_engine.h"
 
 int blk_file_probe(int fd, struct blk_file *file, struct err *e)
@@ -30,8 +30,8 @@ int blk_file_probe(int fd, struct blk_file *file, struct err *e)
 	} else {
 		return err_set(e, 0, "neither a regular file nor a block device");
 	}
-	snprintf(file->id, sizeof(file->id), "%llu%llu%llu", (unsigned long long)st.st_dev,
-		 (unsigned long long)st.st_rdev, (unsigned long long)st.st_ino);
+	text_print(file->id, sizeof(file->id), "%llu%llu%llu", (unsigned long long)st.st_dev,
+		   (unsigned long long)st.st_rdev, (unsigned long long)st.st_ino);
 	return 0;
 }
 

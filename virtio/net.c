@@ -6,12 +6,12 @@
  */
 #include <errno.h>
 #include <linux/virtio_ids.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/byteorder.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "virtio/net_device.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
@@ -125,7 +125,7 @@ int net_create(struct net **out, const struct net_params *params, const struct v
 	char name[VIRTIO_NAME_MAX];
 	int ret;
 
-	snprintf(name, sizeof(name), "network interface %s", params->id);
+	text_print(name, sizeof(name), "network interface %s", params->id);
 	if (!net)
 		return err_set(e, ENOMEM, "%s", name);
 	if (params->has_mac)

@@ -11,7 +11,6 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_ring.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -19,6 +18,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
 
@@ -85,7 +85,7 @@ int virtio_init(struct virtio_dev *dev, const struct virtio_class *class,
 	assert(dev->nr_queues <= VIRTIO_QUEUES_MAX);
 	dev->host = *host;
 	dev->features = features | RING_FEATURES;
-	snprintf(dev->name, sizeof(dev->name), "%s", name);
+	text_print(dev->name, sizeof(dev->name), "%s", name);
 	dev->irq.fd = -1;
 	for (unsigned int q = 0; q < VIRTIO_QUEUES_MAX; q++) {
 		struct virtio_queue *queue = &dev->queue[q];

@@ -3,8 +3,8 @@
  * machine_update.c - changes of a device's file and limits, when it is built and while it runs; see
  * machine.h. Loop thread; takes the device's lock, which keeps vCPU threads off its registers.
  */
-#include <assert.h>
 
+#include "base/assert.h"
 #include "base/fd.h"
 #include "vmm/machine_arch.h"
 

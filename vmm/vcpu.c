@@ -9,14 +9,15 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "vmm/fatal.h"
 
 /* No handler of ours does more than log a line (2 KiB) and write it. */
@@ -184,8 +185,8 @@ static void *vcpu_main(void *arg)
 	struct vcpus *s = v->set;
 	char name[16];
 
-	snprintf(name, sizeof(name), "fc_vcpu %u", v->index);
-	pthread_setname_np(pthread_self(), name);
+	text_print(name, sizeof(name), "fc_vcpu %u", v->index);
+	prctl(PR_SET_NAME, name);
 	log_thread(name); /* this frame lives as long as the thread */
 	for (;;) {
 		if (atomic_load(&s->order) != VCPU_RUN && !vcpu_wait(v))

@@ -4,9 +4,9 @@
  */
 #include "vmm/vmm.h"
 
-#include <assert.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/log.h"
 #include "vmm/boot_timer.h"
 #include "vmm/metrics.h"

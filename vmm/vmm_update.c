@@ -3,10 +3,10 @@
  * vmm_update.c - changes of devices after the start: first the machine's, then the config's, so
  * that /vm/config always says what is in force. Loop thread.
  */
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/fd.h"
 #include "vmm/vmm.h"
 

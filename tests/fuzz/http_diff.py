@@ -48,7 +48,7 @@ class Ours:
     def __init__(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="http.")
         library = Path(self.folder.name) / "http.so"
-        sources = ["tests/fuzz/http_story.c", "api-socket/http.c", "api-socket/http_text.c"]
+        sources = ["tests/fuzz/http_story.c", "api-socket/http.c", "api-socket/http_text.c", "base/text.c"]
         command = ["gcc", "-std=gnu11", "-O1", "-D_GNU_SOURCE", "-I.", "-shared", "-fPIC", "-o", str(library), *sources]
         subprocess.run(command, cwd=TOP, check=True)
         self.story = ctypes.CDLL(str(library)).http_story
