@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # mote: the two commands that a newcomer needs are `make run` and `make test`.
 #
-#   make            build/release/mote: musl, static, position independent, stripped
+#   make            build/release/mote and mote-jailer: musl, static, position independent, stripped
 #   make run        install what is missing, build, boot a Linux guest to a shell
 #   make test       install what is missing, build, run every test
 #   make lint       layering, format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, aarch64 compile
 #   make fuzz       libFuzzer targets, FUZZ_SECONDS each
 #   make bench      the figures of README.md, side by side
-#   make install    the program, its second name and the API's description, below PREFIX (and DESTDIR)
+#   make install    the programs, their second names and the API's description, below PREFIX (and DESTDIR)
 #   make size       lines and bytes per folder
 
 VERSION := 0.1.0
@@ -24,7 +24,9 @@ ROOMS   := base boot virtio vmm api-socket
 C_ALL   := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c)) $(wildcard *.c)
 H_ALL   := $(foreach r,$(ROOMS),$(wildcard $(r)/*.h)) $(wildcard *.h)
 C_MOTE  := $(filter-out %_$(OTHER).c,$(C_ALL))
-C_LIB   := $(filter-out main.c,$(C_MOTE))
+# Two programs with a main of their own; all else of them is one library for the tests.
+C_JAIL  := $(filter-out %_$(OTHER).c,$(wildcard jailer/*.c))
+C_LIB   := $(filter-out main.c,$(C_MOTE)) $(filter-out jailer/main.c,$(C_JAIL))
 C_UNIT  := $(wildcard tests/unit/*.c)
 
 CC      := gcc
@@ -47,6 +49,8 @@ R_FLAGS := $(COMMON) -Os -g -fPIE -flto -ffunction-sections -fdata-sections \
 R_LINK  := -static-pie -nostdlib -nostartfiles -flto=auto -Os \
 	-fno-asynchronous-unwind-tables -fno-unwind-tables -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code
 R_OBJ   := $(C_MOTE:%.c=$(B)/release/%.o)
+# What the jailer takes of base/; the linker leaves out what it does not call.
+J_OBJ   := $(C_JAIL:%.c=$(B)/release/%.o) $(patsubst %,$(B)/release/base/%.o,args err fd text)
 
 # V=1 shows whole commands.
 ifeq ($(V),)
@@ -55,14 +59,16 @@ SAY   = @echo "  $(1)  $(2)";
 endif
 
 .PHONY: all
-all: $(B)/release/mote
+all: $(B)/release/mote $(B)/release/mote-jailer
 
 # musl-gcc cannot link static-pie (its specs take Scrt1.o), so the start files are named here.
 $(B)/release/mote.debug: $(R_OBJ)
+$(B)/release/mote-jailer.debug: $(J_OBJ)
+$(B)/release/%.debug:
 	$(call SAY,LINK ,$@)
-	$(Q)$(CC) $(R_LINK) -o $@ $(MUSL)/rcrt1.o $(MUSL)/crti.o $(R_OBJ) -Wl,--start-group $(MUSL)/libc.a -lgcc -Wl,--end-group $(MUSL)/crtn.o
+	$(Q)$(CC) $(R_LINK) -o $@ $(MUSL)/rcrt1.o $(MUSL)/crti.o $^ -Wl,--start-group $(MUSL)/libc.a -lgcc -Wl,--end-group $(MUSL)/crtn.o
 
-$(B)/release/mote: $(B)/release/mote.debug
+$(B)/release/mote $(B)/release/mote-jailer: %: %.debug
 	$(call SAY,STRIP,$@)
 	$(Q)strip -s -R .comment -o $@ $<
 
@@ -153,13 +159,15 @@ test:
 	@for t in all lint-layering unit unit-asan unit-tsan fuzz-replay clients; do $(MAKE) --no-print-directory $$t || bad=1; done; \
 	tests/testbed/run-suite || bad=1; tests/testbed/summary $(B)/results || bad=1; test -z "$$bad"
 
-# The program, the name under which clients of Firecracker call it, and the description of its API.
+# The programs, the names under which clients of Firecracker call them, and the description of the API.
 PREFIX  ?= /usr/local
 .PHONY: install
-install: $(B)/release/mote
-	install -D -m 755 $< $(DESTDIR)$(PREFIX)/bin/mote
+install: $(B)/release/mote $(B)/release/mote-jailer
+	install -D -m 755 $(B)/release/mote $(DESTDIR)$(PREFIX)/bin/mote
+	install -D -m 755 $(B)/release/mote-jailer $(DESTDIR)$(PREFIX)/bin/mote-jailer
 	@# never over a Firecracker that somebody still uses
 	test -e $(DESTDIR)$(PREFIX)/bin/firecracker || ln -s mote $(DESTDIR)$(PREFIX)/bin/firecracker
+	test -e $(DESTDIR)$(PREFIX)/bin/jailer || ln -s mote-jailer $(DESTDIR)$(PREFIX)/bin/jailer
 	install -D -m 644 api-socket/openapi.yaml $(DESTDIR)$(PREFIX)/share/mote/openapi.yaml
 
 .PHONY: run

@@ -39,6 +39,11 @@ const char *args_value(const struct arg *args, size_t nr, const char *name)
 	return lookup(args, nr, name)->value;
 }
 
+size_t args_nr_values(const struct arg *args, size_t nr, const char *name)
+{
+	return lookup(args, nr, name)->nr_values;
+}
+
 bool args_given(const struct arg *args, size_t nr, const char *name)
 {
 	return lookup(args, nr, name)->given;
@@ -66,8 +71,11 @@ static int parse_one(struct arg *args, size_t nr, int end, char *const *argv, in
 			e, 0,
 			"Found argument '%s' which wasn't expected, or isn't valid in this context.",
 			dashed ? text + 2 : text);
-	if (a->given)
+	if (a->given && !a->values_max)
 		return err_set(e, 0, "The argument '%s' was provided more than once.", a->name);
+	if (a->values_max && a->nr_values == a->values_max)
+		return err_set(e, 0, "The argument '%s' was provided more than %zu times.", a->name,
+			       a->values_max);
 	a->given = true;
 	if (!a->takes_value)
 		return 0;
@@ -76,6 +84,8 @@ static int parse_one(struct arg *args, size_t nr, int end, char *const *argv, in
 		return err_set(e, 0, "The argument '%s' requires a value, but none was supplied.",
 			       a->name);
 	a->value = argv[++*i];
+	if (a->values_max)
+		a->values[a->nr_values++] = a->value;
 	return 0;
 }
 
@@ -104,6 +114,7 @@ int args_parse(struct arg *args, size_t nr, int argc, char *const *argv, int *re
 	for (a = 0; a < nr; a++) {
 		args[a].given = false;
 		args[a].value = args[a].def;
+		args[a].nr_values = 0;
 	}
 	for (end = 1; end < argc && strcmp(argv[end], "--"); end++)
 		;

@@ -3,8 +3,9 @@
  * args.h - the command-line grammar that mote and mote-jailer share: `--name value` and `--flag`.
  *
  * Options are rows of a table that the caller owns. There is no `--name=value`, a value may not
- * begin with `--`, an option may come once, `--` ends the options. Same rules and error texts as
- * the programs whose command lines these replace. Main thread, start-up.
+ * begin with `--`, an option may come once unless its row has room for more, `--` ends the
+ * options. Same rules and error texts as the programs whose command lines these replace. Main
+ * thread, start-up.
  */
 #pragma once
 
@@ -20,10 +21,13 @@ struct arg {
 	const char *def;      /* value when not given; NULL: none */
 	const char *requires; /* name of an option that must be given too; NULL: none */
 	const char *forbids;  /* name of an option that must not be given with it; NULL: none */
+	const char **values;  /* room for each value of an option that may be repeated */
+	size_t values_max;    /* how much room; 0: the option may come once */
 
 	/* filled by args_parse */
 	bool given;
-	const char *value; /* points into argv, or def */
+	const char *value; /* points into argv, or def; the last one of a repeated option */
+	size_t nr_values;  /* in @values */
 };
 
 enum args_wish {
@@ -41,6 +45,9 @@ int args_parse(struct arg *args, size_t nr, int argc, char *const *argv, int *re
 
 /* args_value - value of the row called @name, which must exist; NULL without value and default. */
 const char *args_value(const struct arg *args, size_t nr, const char *name);
+
+/* args_nr_values - how many values the row called @name was given, for repeated options. */
+size_t args_nr_values(const struct arg *args, size_t nr, const char *name);
 
 /* args_given - whether the row called @name was on the command line. */
 bool args_given(const struct arg *args, size_t nr, const char *name);

@@ -17,7 +17,7 @@ struct vmm_identity vmm_identity(const char *argv0)
 	const char *name = slash ? slash + 1 : argv0;
 
 	if (name && !strcmp(name, "firecracker"))
-		return (struct vmm_identity){ "Firecracker", VMM_FIRECRACKER_VERSION };
+		return (struct vmm_identity){ "Firecracker", FIRECRACKER_VERSION };
 	return (struct vmm_identity){ "mote", MOTE_VERSION };
 }
 

@@ -9,19 +9,9 @@
 
 #include "base/err.h"
 #include "base/loop.h"
+#include "base/version.h"
 #include "vmm/config.h"
 #include "vmm/machine.h"
-
-/* Set by the Makefile. */
-#ifndef MOTE_VERSION
-#define MOTE_VERSION "0.0.0"
-#endif
-
-/*
- * What `firecracker` answers when it is asked for its version: clients choose their features by
- * it, so it names the release whose API this one follows, not our own count.
- */
-#define VMM_FIRECRACKER_VERSION "1.16.1"
 
 /* Bits, so that a route can name the states it is allowed in. */
 enum vmm_state {

@@ -90,10 +90,12 @@ lint:
 	else echo "lint: all $$(find $(L) -name '*.ok' | wc -l) checks passed"; fi
 
 # KB of 1000 bytes, stripped.
-SIZE_LIMIT_mote := 200
+SIZE_LIMIT_mote   := 200
+SIZE_LIMIT_jailer := 66
 
-size: $(B)/release/mote
+size: all
 	@tests/lint/size $(L_ROOMS) resources tests docs
 	@tests/lint/size --limit $(SIZE_LIMIT_mote) $(B)/release/mote
+	@tests/lint/size --limit $(SIZE_LIMIT_jailer) $(B)/release/mote-jailer
 
 -include $(shell find $(L) -name '*.d' 2>/dev/null)

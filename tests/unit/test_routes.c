@@ -270,7 +270,7 @@ Test(routes, log_lines)
 Test(vmm, identity)
 {
 	cr_assert_str_eq(vmm_identity("/srv/jail/firecracker").app_name, "Firecracker");
-	cr_assert_str_eq(vmm_identity("firecracker").version, VMM_FIRECRACKER_VERSION);
+	cr_assert_str_eq(vmm_identity("firecracker").version, FIRECRACKER_VERSION);
 	cr_assert_str_eq(vmm_identity("./mote").app_name, "mote");
 	cr_assert_str_eq(vmm_identity("/opt/firecracker/mote").app_name, "mote");
 	cr_assert_str_eq(vmm_identity(NULL).app_name, "mote");
