@@ -35,6 +35,9 @@
 #define COPY_MIN 0x10000U
 #define COPY_MAX 0x1000000U
 
+/* What one entry of the host's and of KVM's page tables covers, if all of it is one mapping. */
+#define HUGE_PAGE 0x200000U
+
 struct elf {
 	Elf64_Ehdr eh;
 	Elf64_Phdr ph[PHDRS_MAX];
@@ -329,18 +332,37 @@ static bool section_range(const Elf64_Shdr *sh, const Elf64_Phdr *ph, uint64_t *
 	return *end - *start >= SECTION_MIN;
 }
 
+/* Where the huge page with the byte before @end ends, or the segment's file bytes before it. */
+static uint64_t huge_page_end(const Elf64_Phdr *ph, uint64_t end)
+{
+	uint64_t room = ph->p_filesz - end;
+	uint64_t rest = -(ph->p_paddr + end) % HUGE_PAGE;
+
+	return end + (rest < room ? rest : room);
+}
+
 /*
  * A piece of a segment that is neither code nor bss. What is writable will mostly be written, page
  * by page at the price above, so a piece of usual size is copied; a huge one is hardly all touched.
+ * The last part of a large piece is copied too when most of its huge page lies behind the piece:
+ * that is RAM which the guest gives to its allocator.
  */
 static int place_piece(struct mem *m, const struct kernel_file *f, const Elf64_Phdr *ph,
 		       uint64_t start, uint64_t end, struct err *e)
 {
 	uint64_t len = end - start;
+	uint64_t tail = (ph->p_paddr + end) % HUGE_PAGE;
+	int ret;
 
 	if ((ph->p_flags & PF_W) && len >= COPY_MIN && len <= COPY_MAX)
 		return copy_range(m, f, ph->p_paddr + start, ph->p_offset + start, len, e);
-	return mem_map_file(m, GPA(ph->p_paddr + start), f->fd, ph->p_offset + start, len, e);
+	if (len < HUGE_PAGE || tail > HUGE_PAGE / 2)
+		tail = 0;
+	len -= tail;
+	ret = mem_map_file(m, GPA(ph->p_paddr + start), f->fd, ph->p_offset + start, len, e);
+	if (ret || !tail)
+		return ret;
+	return copy_range(m, f, ph->p_paddr + start + len, ph->p_offset + start + len, tail, e);
 }
 
 /*
@@ -348,7 +370,8 @@ static int place_piece(struct mem *m, const struct kernel_file *f, const Elf64_P
  *
  * Instructions are copied. Linux patches its own code while it boots (alternatives, returns,
  * ftrace), so that hardly a page of it stays shared; and a page that is mapped, read, then written
- * costs the guest three exits of 4 KiB, where copied code costs one exit for 2 MiB.
+ * costs the guest three exits of 4 KiB, where copied code costs one exit for 2 MiB. The rest of its
+ * last huge page comes along: Linux frees what lies between its code and its constants.
  *
  * bss is left alone. Where a section behind it has contents, the linker gives it room in the file
  * (Linux: 17 MiB of zeros before .init.scratch); the guest would copy it page by page to clear it.
@@ -370,6 +393,8 @@ static int load_segment(struct mem *m, const struct kernel_file *f, const struct
 			continue;
 		if (start > at)
 			r = place_piece(m, f, ph, at, start, e);
+		if (sh->sh_type != SHT_NOBITS)
+			end = huge_page_end(ph, end);
 		if (!r && sh->sh_type != SHT_NOBITS)
 			r = copy_range(m, f, ph->p_paddr + start, ph->p_offset + start, end - start,
 				       e);
