@@ -28,7 +28,7 @@ static const char *open_hint(int errnum)
 	}
 }
 
-int kvm_open(struct kvm *kvm, struct err *e)
+static int kvm_open(struct kvm *kvm, struct err *e)
 {
 	int version, size, errnum;
 
@@ -56,8 +56,38 @@ int kvm_open(struct kvm *kvm, struct err *e)
 	return 0;
 }
 
+static void *opener_main(void *arg)
+{
+	struct kvm *kvm = arg;
+
+	kvm_open(kvm, &kvm->open_err);
+	return NULL;
+}
+
+void kvm_open_begin(struct kvm *kvm, bool aside)
+{
+	kvm->open_err.code = 0;
+	/* Without a thread it works as well. */
+	kvm->opening = aside && pthread_create(&kvm->opener, NULL, opener_main, kvm) == 0;
+	if (!kvm->opening)
+		kvm_open(kvm, &kvm->open_err);
+}
+
+int kvm_open_end(struct kvm *kvm, struct err *e)
+{
+	if (kvm->opening)
+		pthread_join(kvm->opener, NULL);
+	kvm->opening = false;
+	if (kvm->open_err.code)
+		*e = kvm->open_err;
+	return -kvm->open_err.code;
+}
+
 void kvm_close(struct kvm *kvm)
 {
+	struct err ignored;
+
+	kvm_open_end(kvm, &ignored);
 	fd_close(&kvm->vm_fd);
 	fd_close(&kvm->dev_fd);
 }

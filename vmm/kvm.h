@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,13 +19,23 @@ struct kvm {
 	int dev_fd; /* /dev/kvm */
 	int vm_fd;
 	size_t run_size; /* bytes of the shared area of each vCPU (KVM_GET_VCPU_MMAP_SIZE) */
+	/* between kvm_open_begin and kvm_open_end */
+	bool opening;
+	pthread_t opener;
+	struct err open_err;
 };
 
-/* kvm_open - open /dev/kvm, check the API version, make an empty VM. Undone by kvm_close. */
-int kvm_open(struct kvm *kvm, struct err *e);
+/*
+ * kvm_open_begin, kvm_open_end - open /dev/kvm, check the API version, make an empty VM: what
+ * KVM_CREATE_VM mostly does is wait, so that with @aside a thread of its own does that, and the
+ * caller has other work done meanwhile. Between the two nothing else of @kvm may be used. Undone by
+ * kvm_close. All errors come from kvm_open_end.
+ */
+void kvm_open_begin(struct kvm *kvm, bool aside);
+int kvm_open_end(struct kvm *kvm, struct err *e);
 
 /*
- * kvm_close - close both; safe when kvm_open failed or was never called on a zeroed-to--1 struct.
+ * kvm_close - close both; safe at any time after kvm_open_begin, or on a zeroed-to--1 struct.
  */
 void kvm_close(struct kvm *kvm);
 

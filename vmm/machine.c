@@ -9,6 +9,7 @@
 #include <linux/virtio_mmio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -172,8 +173,20 @@ static int build_devices(struct machine *m, struct err *e)
 	return ret;
 }
 
+/* A kernel of this size takes longer to load than a thread to start. */
+#define LARGE_KERNEL_BYTES (8 << 20)
+
+static bool kernel_is_large(const struct machine *m)
+{
+	struct stat st;
+
+	return !fstat(m->config->boot_source.kernel_fd, &st) && st.st_size >= LARGE_KERNEL_BYTES;
+}
+
 /*
  * The order, and what it depends on:
+ * - KVM_CREATE_VM waits 5-10 ms for a grace period on most hosts: a large kernel is loaded
+ *   meanwhile;
  * - the kernel is mapped over RAM before KVM knows the slots: later it would have to invalidate;
  * - memory slots before the irqchip: the other way each slot waits 5-10 ms for a grace period;
  * - the irqchip before vCPUs (KVM demands it: LAPICs come with it) and before irqfds;
@@ -183,12 +196,13 @@ static int build_steps(struct machine *m, struct err *e)
 {
 	int ret = arch_create(m, e);
 
+	kvm_open_begin(&m->kvm, kernel_is_large(m));
 	if (ret == 0)
 		ret = build_memory(m, e);
 	if (ret == 0)
 		ret = arch_load_kernel(m, e);
 	if (ret == 0)
-		ret = kvm_open(&m->kvm, e);
+		ret = kvm_open_end(&m->kvm, e);
 	if (ret == 0)
 		ret = kvm_add_memory(&m->kvm, m->mem, e);
 	if (ret == 0)
