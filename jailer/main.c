@@ -5,12 +5,12 @@
  * Ends with 0 when the VMM was executed in a process of its own, and with 1 and one sentence on
  * standard error when a step failed; what the start had made is then gone again.
  */
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/args.h"
+#include "base/fd.h"
 #include "base/version.h"
 #include "jailer/jail.h"
 
@@ -61,7 +61,7 @@ int main(int argc, char **argv)
 	jail.start_cpu_us = clock_us(CLOCK_PROCESS_CPUTIME_ID);
 	ret = jail_options(&jail, argc, argv, &err);
 	if (ret == ARGS_HELP || ret == ARGS_VERSION) {
-		puts(version_line(argc > 0 ? argv[0] : NULL));
+		fd_print(STDOUT_FILENO, "%s\n", version_line(argc > 0 ? argv[0] : NULL));
 		if (ret == ARGS_HELP)
 			jail_options_help();
 		return 0;
@@ -70,9 +70,6 @@ int main(int argc, char **argv)
 		ret = run(&jail, &err);
 	if (!ret)
 		return 0;
-	err_wrap(&err, "Error");
-	err.msg[sizeof(err.msg) - 1] = '\0';
-	if (write(STDERR_FILENO, err.msg, strlen(err.msg)) >= 0)
-		(void)!write(STDERR_FILENO, "\n", 1);
+	fd_print(STDERR_FILENO, "Error: %s\n", err.msg);
 	return 1;
 }
