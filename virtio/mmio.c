@@ -6,10 +6,12 @@
  */
 #include "virtio/mmio.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "base/byteorder.h"
 #include "base/log.h"
@@ -182,12 +184,12 @@ static int notify_write(struct virtio_dev *dev, uint32_t v)
 
 static uint32_t interrupt_status_read(struct virtio_dev *dev)
 {
-	return __atomic_load_n(&dev->interrupt_status, __ATOMIC_SEQ_CST);
+	return le32toh(__atomic_load_n(dev->isr, __ATOMIC_SEQ_CST));
 }
 
 static int interrupt_ack_write(struct virtio_dev *dev, uint32_t v)
 {
-	__atomic_fetch_and(&dev->interrupt_status, ~v, __ATOMIC_SEQ_CST);
+	__atomic_fetch_and(dev->isr, htole32(~v), __ATOMIC_SEQ_CST);
 	return 0;
 }
 
@@ -278,11 +280,45 @@ static void mmio_write(void *ctx, uint64_t offset, const void *data, size_t len)
 	}
 	r = reg_find(offset, len);
 	if (r && r->write && (dev->status & r->need) == r->need && !(dev->status & r->forbid) &&
-	    r->write(dev, le32_get(data)) == 0)
+	    r->write(dev, le32_get(data)) == 0) {
+		if (dev->show)
+			dev->show(dev);
 		return;
+	}
 	metric_inc(&dev->metrics.cfg_fails);
 	log_guest("%s: refused a write of %zu bytes to register 0x%llx in status 0x%x", dev->name,
 		  len, (unsigned long long)offset, dev->status);
+}
+
+/*
+ * Registers and config space as the guest finds them in its window. InterruptStatus lives there.
+ * A driver that reads config space meanwhile must see the generation change (2.5.1), so it has a
+ * value of its own until the bytes are there.
+ */
+static void window_show(struct virtio_dev *dev)
+{
+	uint8_t *w = dev->window;
+	uint32_t *generation = (uint32_t *)(void *)(w + VIRTIO_MMIO_CONFIG_GENERATION);
+
+	for (size_t i = 0; i < sizeof(regs) / sizeof(regs[0]); i++)
+		if (regs[i].read && regs[i].offset < VIRTIO_MMIO_CONFIG_GENERATION &&
+		    regs[i].offset != VIRTIO_MMIO_INTERRUPT_STATUS)
+			le32_put(w + regs[i].offset, regs[i].read(dev));
+	if (le32toh(*generation) == dev->config_generation)
+		return;
+	__atomic_store_n(generation, htole32(~dev->config_generation), __ATOMIC_SEQ_CST);
+	memcpy(w + VIRTIO_MMIO_CONFIG, dev->config, dev->class->config_len);
+	__atomic_store_n(generation, htole32(dev->config_generation), __ATOMIC_SEQ_CST);
+}
+
+void virtio_mmio_show_at(struct virtio_dev *dev, uint8_t *window)
+{
+	memset(window, 0xff, VIRTIO_MMIO_LEN);
+	dev->window = window;
+	dev->isr = (uint32_t *)(void *)(window + VIRTIO_MMIO_INTERRUPT_STATUS);
+	*dev->isr = 0;
+	dev->show = window_show;
+	window_show(dev);
 }
 
 const struct bus_ops virtio_mmio_bus_ops = { .read = mmio_read, .write = mmio_write };

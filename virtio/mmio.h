@@ -8,6 +8,8 @@
 
 #include "base/bus.h"
 
+struct virtio_dev;
+
 /* Bytes of one device's window: registers below 0x100, then config space (4.2.2). */
 #define VIRTIO_MMIO_LEN 0x1000
 
@@ -18,3 +20,10 @@
  * arrives here instead works as well.
  */
 extern const struct bus_ops virtio_mmio_bus_ops;
+
+/*
+ * virtio_mmio_show_at - keep a copy of everything that can be read in @window (VIRTIO_MMIO_LEN
+ * bytes, aligned to 4, not owned), so that a machine can let guests read that memory in place of
+ * the registers; writes go on to arrive as accesses. Build time, after the device's create.
+ */
+void virtio_mmio_show_at(struct virtio_dev *dev, uint8_t *window);

@@ -6,6 +6,7 @@
  */
 #include "virtio/virtio.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
@@ -87,6 +88,7 @@ int virtio_init(struct virtio_dev *dev, const struct virtio_class *class,
 	dev->features = features | RING_FEATURES;
 	text_print(dev->name, sizeof(dev->name), "%s", name);
 	dev->irq.fd = -1;
+	dev->isr = &dev->interrupt_status;
 	for (unsigned int q = 0; q < VIRTIO_QUEUES_MAX; q++) {
 		struct virtio_queue *queue = &dev->queue[q];
 
@@ -140,10 +142,16 @@ bool virtio_has(const struct virtio_dev *dev, unsigned int bit)
 	return dev->status & VIRTIO_CONFIG_S_FEATURES_OK && dev->driver_features & BIT(bit);
 }
 
+static void show(struct virtio_dev *dev)
+{
+	if (dev->show)
+		dev->show(dev);
+}
+
 /* The status bit first: the guest's handler looks at it when the edge arrives (4.2.2). */
 static void interrupt(struct virtio_dev *dev, uint32_t bit)
 {
-	__atomic_fetch_or(&dev->interrupt_status, bit, __ATOMIC_SEQ_CST);
+	__atomic_fetch_or(dev->isr, htole32(bit), __ATOMIC_SEQ_CST);
 	irq_raise(&dev->irq);
 }
 
@@ -172,6 +180,7 @@ void virtio_set_limits(struct virtio_dev *dev, unsigned int q, const struct buck
 void virtio_config_changed(struct virtio_dev *dev)
 {
 	dev->config_generation++;
+	show(dev);
 	if (!(dev->status & VIRTIO_CONFIG_S_DRIVER_OK))
 		return;
 	metric_inc(&dev->metrics.config_updates);
@@ -184,6 +193,7 @@ void virtio_fail(struct virtio_dev *dev, const char *why)
 	if (dev->status & VIRTIO_CONFIG_S_NEEDS_RESET)
 		return;
 	dev->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	show(dev);
 	metric_inc(&dev->metrics.event_fails);
 	log_guest("%s: %s; the device needs a reset", dev->name, why);
 	if (dev->status & VIRTIO_CONFIG_S_DRIVER_OK)
@@ -211,7 +221,7 @@ void virtio_reset(struct virtio_dev *dev)
 	dev->features_sel = 0;
 	dev->driver_features_sel = 0;
 	dev->queue_sel = 0;
-	__atomic_store_n(&dev->interrupt_status, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(dev->isr, 0, __ATOMIC_SEQ_CST);
 }
 
 /* Whether we can live with what the driver accepted (2.2.2, 6.1). */

@@ -26,7 +26,7 @@
 #include "virtio/queue.h"
 #include "virtio/throttle.h"
 
-/* The most queues of one device; a device with fewer costs some hundred bytes for each left over. */
+/* The most queues of one device; each that is not used costs some hundred bytes. */
 #define VIRTIO_QUEUES_MAX 8
 #define VIRTIO_CONFIG_MAX 64 /* the largest config space we have is blk's */
 #define VIRTIO_NAME_MAX	  80 /* "drive " and an id of at most 64 characters */
@@ -114,7 +114,8 @@ struct virtio_dev {
 	uint64_t driver_features;  /* as the driver writes them; frozen by FEATURES_OK */
 	bool driver_features_bad;  /* bits beyond 63 were asked for */
 	uint8_t status;		   /* VIRTIO_CONFIG_S_* */
-	uint32_t interrupt_status; /* VIRTIO_MMIO_INT_*; atomic */
+	uint32_t interrupt_status; /* VIRTIO_MMIO_INT_*; here unless the transport shows it */
+	uint32_t *isr;		   /* where they are; atomic, little endian */
 	uint32_t config_generation;
 	uint8_t config[VIRTIO_CONFIG_MAX];
 
@@ -122,6 +123,8 @@ struct virtio_dev {
 	uint32_t features_sel;
 	uint32_t driver_features_sel;
 	uint32_t queue_sel;
+	uint8_t *window;		      /* what the guest reads without an exit, or NULL */
+	void (*show)(struct virtio_dev *dev); /* brings @window up to date */
 };
 
 /*

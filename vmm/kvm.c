@@ -111,6 +111,19 @@ int kvm_add_memory(struct kvm *kvm, const struct mem *m, struct err *e)
 	return 0;
 }
 
+int kvm_add_window(struct kvm *kvm, gpa_t base, const void *host, uint64_t len)
+{
+	struct kvm_userspace_memory_region slot = {
+		.slot = MEM_REGIONS_MAX,
+		.flags = KVM_MEM_READONLY,
+		.guest_phys_addr = base.v,
+		.memory_size = len,
+		.userspace_addr = (uintptr_t)host,
+	};
+
+	return fd_ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0 ? -errno : 0;
+}
+
 int kvm_add_irqfd(struct kvm *kvm, const struct irq *irq, struct err *e)
 {
 	struct kvm_irqfd args = { .fd = (uint32_t)irq->fd, .gsi = irq->gsi };

@@ -45,6 +45,13 @@ void kvm_close(struct kvm *kvm);
  */
 int kvm_add_memory(struct kvm *kvm, const struct mem *m, struct err *e);
 
+/*
+ * kvm_add_window - the guest reads [@base, @base + @len) from @host without an exit; what it writes
+ * there leaves KVM_RUN as MMIO or signals an ioeventfd. Before kvm_create_irqchip, as above; once.
+ * Errors: -errno, EINVAL on hosts that cannot.
+ */
+int kvm_add_window(struct kvm *kvm, gpa_t base, const void *host, uint64_t len);
+
 /* kvm_create_irqchip - the in-kernel interrupt controllers of this architecture. */
 int kvm_create_irqchip(struct kvm *kvm, struct err *e);
 

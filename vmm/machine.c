@@ -8,7 +8,9 @@
 #include <linux/kvm.h>
 #include <linux/virtio_mmio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/fd.h"
@@ -70,6 +72,35 @@ static int build_serial(struct machine *m, struct err *e)
 	return kvm_add_irqfd(&m->kvm, &m->serial.irq, e);
 }
 
+/*
+ * Let guests read virtio registers without an exit: each interrupt has its driver read
+ * InterruptStatus. A host that cannot do it costs only time.
+ */
+static int build_windows(struct machine *m, struct err *e)
+{
+	size_t nr = m->config->nr_drives + m->config->nr_nets;
+	gpa_t base;
+	unsigned int gsi;
+	void *p;
+
+	if (nr == 0 || nr > CONFIG_DEVICES_MAX)
+		return 0;
+	m->ack_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (m->ack_fd < 0)
+		return err_set(e, errno, "eventfd");
+	if (!arch_windows() || arch_device_slot(0, &base, &gsi, e))
+		return 0;
+	m->windows_len = nr * VIRTIO_MMIO_LEN;
+	p = mmap(NULL, m->windows_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return err_set(e, errno, "registers");
+	if (kvm_add_window(&m->kvm, base, p, m->windows_len))
+		munmap(p, m->windows_len);
+	else
+		m->windows = p;
+	return 0;
+}
+
 /* Put a created device on the bus and wire its interrupt and kicks. */
 static int wire_device(struct machine *m, struct machine_device *d, struct err *e)
 {
@@ -87,6 +118,16 @@ static int wire_device(struct machine *m, struct machine_device *d, struct err *
 	for (unsigned int q = 0; ret == 0 && q < virtio_nr_queues(d->virtio); q++)
 		ret = kvm_add_ioeventfd(&m->kvm, gpa_add(d->addr, VIRTIO_MMIO_QUEUE_NOTIFY), q,
 					virtio_kick_fd(d->virtio, q), e);
+	/*
+	 * The answer to an interrupt for used buffers: nothing depends on it, for a bit that stays
+	 * set says no more than "look at your rings".
+	 */
+	if (ret == 0)
+		ret = kvm_add_ioeventfd(&m->kvm, gpa_add(d->addr, VIRTIO_MMIO_INTERRUPT_ACK),
+					VIRTIO_MMIO_INT_VRING, m->ack_fd, e);
+	if (ret == 0 && m->windows)
+		virtio_mmio_show_at(d->virtio,
+				    m->windows + (size_t)(d - m->device) * VIRTIO_MMIO_LEN);
 	return ret;
 }
 
@@ -206,6 +247,8 @@ static int build_steps(struct machine *m, struct err *e)
 	if (ret == 0)
 		ret = kvm_add_memory(&m->kvm, m->mem, e);
 	if (ret == 0)
+		ret = build_windows(m, e);
+	if (ret == 0)
 		ret = kvm_create_irqchip(&m->kvm, e);
 	if (ret == 0)
 		ret = vcpus_create(&m->vcpus, &m->kvm, m->config->machine.vcpu_count, e);
@@ -232,6 +275,7 @@ int machine_build(const struct config *c, struct loop *l, struct machine **out, 
 	m->kvm.dev_fd = -1;
 	m->kvm.vm_fd = -1;
 	m->serial_fd = -1;
+	m->ack_fd = -1;
 	vcpus_init(&m->vcpus, l, &m->mmio);
 	ret = build_steps(m, e);
 	if (ret) {
@@ -279,6 +323,9 @@ void machine_destroy(struct machine *m)
 	fd_close(&m->serial_fd);
 	terminal_restore();
 	kvm_close(&m->kvm);
+	fd_close(&m->ack_fd);
+	if (m->windows)
+		munmap(m->windows, m->windows_len);
 	fatal_set_mem(NULL);
 	mem_destroy(m->mem);
 	free(m);

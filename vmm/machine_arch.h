@@ -48,6 +48,9 @@ struct machine {
 	struct machine_device device[CONFIG_DEVICES_MAX];
 	size_t nr_devices; /* device[] entries to be torn down */
 	struct arch *arch;
+	uint8_t *windows; /* VIRTIO_MMIO_LEN bytes for each device, or NULL */
+	size_t windows_len;
+	int ack_fd; /* eventfd that swallows what need not be looked at */
 };
 
 /* arch_ram - RAM ranges for the configured memory size. Errors: EINVAL. */
@@ -62,6 +65,12 @@ int arch_load_kernel(struct machine *m, struct err *e);
 
 /* arch_device_slot - register window and interrupt of virtio device @i. Errors: ENOSPC. */
 int arch_device_slot(size_t i, gpa_t *addr, unsigned int *gsi, struct err *e);
+
+/*
+ * arch_windows - whether guests may read registers from memory: they map them as device memory,
+ * which must then be coherent with ours.
+ */
+bool arch_windows(void);
 
 /* arch_serial_gsi - the interrupt of the serial port. */
 unsigned int arch_serial_gsi(void);

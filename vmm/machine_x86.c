@@ -94,6 +94,11 @@ int arch_device_slot(size_t i, gpa_t *addr, unsigned int *gsi, struct err *e)
 	return 0;
 }
 
+bool arch_windows(void)
+{
+	return true;
+}
+
 unsigned int arch_serial_gsi(void)
 {
 	return LAYOUT_COM1_IRQ;

@@ -514,3 +514,46 @@ Test(virtio_mmio, reset_forgets_everything)
 		cr_assert_eq(rig_status(r), 15);
 	}
 }
+
+/* What a guest reads in the window is what an access to the register would answer. */
+static void same(const uint8_t *window, const char *when)
+{
+	for (uint64_t offset = 0; offset < VIRTIO_MMIO_CONFIG + VIRTIO_CONFIG_MAX; offset += 4)
+		cr_assert_eq(le32_get(window + offset), rig_read(r, offset), "0x%lx, %s", offset,
+			     when);
+}
+
+Test(virtio_mmio, window)
+{
+	static _Alignas(4) uint8_t window[VIRTIO_MMIO_LEN];
+
+	virtio_mmio_show_at(r->dev, window);
+	same(window, "at first");
+	rig_write(r, VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
+	same(window, "selected");
+	cr_assert_eq(le32_get(window + VIRTIO_MMIO_DEVICE_FEATURES), 1);
+	rig_write(r, VIRTIO_MMIO_QUEUE_SEL, 9);
+	same(window, "no such queue");
+	rig_boot(r, ALL, 16);
+	same(window, "running");
+	cr_assert_eq(le32_get(window + VIRTIO_MMIO_STATUS), 15);
+	rig_desc(r, 0, 0, RIG_HOLE, 1, 0, 0);
+	rig_offer(r, 0, 0);
+	rig_kick(r, 0);
+	rig_run(r, 16);
+	same(window, "failed");
+	cr_assert(le32_get(window + VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET);
+	cr_assert_eq(le32_get(window + VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_CONFIG);
+	rig_write(r, VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_CONFIG);
+	same(window, "acknowledged");
+	r->dev->config[0]++;
+	virtio_config_changed(r->dev);
+	same(window, "config changed");
+	cr_assert_eq(window[VIRTIO_MMIO_CONFIG], r->dev->config[0]);
+	rig_write(r, VIRTIO_MMIO_STATUS, 0);
+	same(window, "reset");
+	cr_assert_eq(le32_get(window + VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+	/* the rest answers as registers that do not exist */
+	for (size_t i = VIRTIO_MMIO_CONFIG + r->dev->class->config_len; i < sizeof(window); i++)
+		cr_assert_eq(window[i], 0xff);
+}
