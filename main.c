@@ -173,6 +173,8 @@ static int run(const struct options *o, struct err *e)
 	if (!ret) {
 		vmm_init(&vmm, o->id, vmm.identity, p.loop);
 		vmm.config.boot_timer = o->boot_timer;
+		vmm.landlock = o->landlock;
+		vmm.api_sock = o->api_sock;
 		if (o->config_file)
 			ret = start_from_file(o->config_file, e);
 		if (!ret)

@@ -45,6 +45,10 @@ static struct arg args[] = {
 	  .def = "51200",
 	  .help = "largest request body in bytes" },
 	{ .name = "no-seccomp", .help = "run without system call filters" },
+	{ .name = "landlock",
+	  .takes_value = true,
+	  .def = "actions",
+	  .help = "what is given up at the start: off, actions, or files: all files but the drives" },
 	/* From a jailer of Firecracker, for its start-up metrics. */
 	{ .name = "start-time-us",
 	  .takes_value = true,
@@ -181,6 +185,22 @@ static int parse_level(enum log_level *level, struct err *e)
 	return -EXIT_CODE_BAD_CONFIG;
 }
 
+static int parse_landlock(enum landlock_level *level, struct err *e)
+{
+	static const char names[][8] = { "off", "actions", "files" };
+	const char *value = args_value(args, NR_ARGS, "landlock");
+	unsigned int i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!strcmp(value, names[i])) {
+			*level = (enum landlock_level)i;
+			return 0;
+		}
+	}
+	err_set(e, 0, "The argument 'landlock' must be off, actions or files, not '%s'.", value);
+	return -EXIT_CODE_BAD_ARGUMENTS;
+}
+
 static int parse_payload(size_t *out, struct err *e)
 {
 	uint64_t n;
@@ -236,6 +256,8 @@ int options_parse(struct options *o, int argc, char *const *argv, struct err *e)
 				   &o->parent_cpu_time_us, e);
 	if (!ret)
 		ret = parse_payload(&o->payload_max, e);
+	if (!ret)
+		ret = parse_landlock(&o->landlock, e);
 	if (!ret)
 		ret = parse_level(&o->level, e);
 	return ret;

@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "vmm/landlock.h"
 
 struct options {
 	const char *api_sock;	  /* NULL with --no-api */
@@ -24,6 +25,7 @@ struct options {
 	bool show_level;
 	bool show_log_origin;
 	bool boot_timer;
+	enum landlock_level landlock;
 	size_t payload_max; /* bytes */
 	/*
 	 * When and how long the jailer ran, for the start-up metrics; as metrics_startup has them.

@@ -95,6 +95,10 @@ int vmm_start(struct vmm *v, struct err *e)
 	int ret;
 
 	assert(v->state == VMM_NOT_STARTED);
+	if (landlock_entered() != LANDLOCK_OFF)
+		return err_set(e, 0,
+			       "Start microvm error: the last start failed when this process had "
+			       "given up the rights to start anything; start another process");
 	ret = config_check(&v->config, e);
 	if (ret)
 		return ret;
@@ -106,6 +110,9 @@ int vmm_start(struct vmm *v, struct err *e)
 		machine_publish(m);
 		ret = start_metrics(v, e);
 	}
+	/* Before the vCPU threads are made, which inherit it, and after all that can be mended. */
+	if (!ret)
+		ret = landlock_enter(v->landlock, &v->config, v->api_sock, e);
 	if (!ret)
 		ret = machine_start(m, e);
 	if (ret) {

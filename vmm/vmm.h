@@ -11,6 +11,7 @@
 #include "base/loop.h"
 #include "base/version.h"
 #include "vmm/config.h"
+#include "vmm/landlock.h"
 #include "vmm/machine.h"
 
 /* Bits, so that a route can name the states it is allowed in. */
@@ -34,6 +35,8 @@ struct vmm {
 	struct config config;	 /* changed only while VMM_NOT_STARTED, and by vmm_update_* */
 	struct machine *machine; /* NULL before the start */
 	struct timer metrics_timer;
+	enum landlock_level landlock; /* what a start gives up; set after vmm_init */
+	const char *api_sock;	      /* not owned; NULL: none */
 };
 
 /* vmm_identity - @argv0 whose last component is "firecracker" answers to that name. */
@@ -50,8 +53,9 @@ const char *vmm_state_name(const struct vmm *v);
 
 /*
  * vmm_start - check the config as a whole, build the machine and let it run. On error nothing is
- * left of the machine and the config stays as it was, so that it can be mended and tried again.
- * Only in VMM_NOT_STARTED.
+ * left of the machine and the config stays as it was, so that it can be mended and tried again;
+ * but for the very last steps, after the rights were given up that a start needs. Only in
+ * VMM_NOT_STARTED.
  */
 int vmm_start(struct vmm *v, struct err *e);
 

@@ -13,10 +13,16 @@
 /* The sentence that clients know for every refused change of a drive. */
 static int drive_refused(const char *why, int code, struct err *e)
 {
+	const char *locked = "";
+
+	if (code == EACCES && landlock_entered() == LANDLOCK_FILES)
+		locked =
+			": only the files that drives had at the start can be opened, as --landlock "
+			"files demands; --landlock actions allows others.";
 	err_set(e, 0,
-		"Drive config error: Unable to patch the block device: %s Please verify the "
+		"Drive config error: Unable to patch the block device: %s%s Please verify the "
 		"request arguments.",
-		why);
+		why, locked);
 	if (e)
 		e->code = code;
 	return -code;

@@ -57,7 +57,7 @@ def test_several_disks(mote: Start, guest: Guests, folder: Path) -> None:
     dd if=/dev/vdc bs=1M count=1 2>/dev/null | head -c 6; echo
     yes mote | dd of=/dev/vdb bs=64k count=16 iflag=fullblock conv=fsync 2>&1 | tail -n 1
     """
-    vm = mote()
+    vm = mote("--landlock", "files")
     vm.api.machine(1, 256)
     vm.api.drive("plain", plain)
     vm.api.drive("locked", locked, read_only=True)

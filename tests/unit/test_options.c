@@ -34,6 +34,17 @@ Test(options, defaults)
 	cr_assert_str_eq(o.id, "anonymous-instance");
 	cr_assert(!o.config_file && !o.log_path);
 	cr_assert(o.payload_max == 51200 && o.level == LOG_INFO);
+	cr_assert(o.landlock == LANDLOCK_ACTIONS);
+}
+
+Test(options, landlock_levels)
+{
+	cr_assert(parse("--landlock off") == OPTIONS_RUN && o.landlock == LANDLOCK_OFF);
+	cr_assert(parse("--landlock actions") == OPTIONS_RUN && o.landlock == LANDLOCK_ACTIONS);
+	cr_assert(parse("--landlock files") == OPTIONS_RUN && o.landlock == LANDLOCK_FILES);
+	cr_assert(parse("--landlock Files") == -EXIT_CODE_BAD_ARGUMENTS);
+	cr_assert_str_eq(e.msg,
+			 "The argument 'landlock' must be off, actions or files, not 'Files'.");
 }
 
 Test(options, values)
