@@ -22,6 +22,9 @@
 	 BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_UFO) |  \
 	 BIT(VIRTIO_NET_F_MRG_RXBUF))
 
+/* Without virtio-net headers on the wire. */
+#define NET_FEATURES_STREAM (BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_STATUS))
+
 /* 5.1.3.1 */
 static const struct virtio_need net_needs[] = {
 	{ VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_CSUM },
@@ -41,9 +44,11 @@ static struct net *to_net(struct virtio_dev *dev)
 
 void net_watch_tap(struct net *net, bool on)
 {
+	uint32_t others = net->tap.events & ~(uint32_t)EPOLLIN;
+
 	/* A tap that has gone is no longer watched at all. */
 	if (net->tap.added)
-		loop_mod(net->dev.host.loop, &net->tap, on ? EPOLLIN : 0);
+		loop_mod(net->dev.host.loop, &net->tap, on ? others | EPOLLIN : others);
 }
 
 /* Tell the tap what this driver accepted, before the first frame is read for it. */
@@ -63,11 +68,19 @@ static void tap_event(void *ctx, uint32_t events)
 
 	/* Deleted interface or closed socket: reported for ever, also to a watch that sleeps. */
 	if (events & (EPOLLERR | EPOLLHUP)) {
+		if (net->stream) {
+			net_stream_lost(net, "it closed the connection");
+			return;
+		}
 		metric_inc(&net->metrics.tap_read_fails);
 		log_error("%s: its tap has gone; no more frames will be received", dev->name);
 		loop_del(dev->host.loop, &net->tap);
 		return;
 	}
+	if (events & EPOLLOUT && net_stream_flush(net))
+		virtio_notify(dev, NET_TX);
+	if (!(events & EPOLLIN))
+		return;
 	if (!virtio_active(dev) || !dev->queue[NET_RX].vq.ready ||
 	    dev->queue[NET_RX].throttle.closed) {
 		net_watch_tap(net, false); /* until the driver, or the timer, comes back */
@@ -119,7 +132,7 @@ static const struct virtio_class net_class = {
 int net_create(struct net **out, const struct net_params *params, const struct virtio_host *host,
 	       struct err *e)
 {
-	uint64_t features = NET_FEATURES;
+	uint64_t features = params->backend == NET_STREAM ? NET_FEATURES_STREAM : NET_FEATURES;
 	struct net *net = calloc(1, sizeof(*net));
 	struct throttle *rx, *tx;
 	char name[VIRTIO_NAME_MAX];
@@ -157,7 +170,13 @@ int net_create(struct net **out, const struct net_params *params, const struct v
 		.ctx = net,
 		.lock = host->lock,
 	};
-	ret = loop_add(host->loop, &net->tap, e);
+	if (params->backend == NET_STREAM) {
+		net->stream = calloc(1, sizeof(*net->stream));
+		ret = net->stream ? net_stream_init(net, params->path, e) :
+				    err_set(e, ENOMEM, "stream");
+	}
+	if (!ret)
+		ret = loop_add(host->loop, &net->tap, e);
 	if (ret) {
 		net_destroy(net);
 		return err_wrap(e, "%s", name);
@@ -171,6 +190,9 @@ void net_destroy(struct net *net)
 	if (!net)
 		return;
 	loop_del(net->dev.host.loop, &net->tap);
+	if (net->stream)
+		net_stream_fini(net);
+	free(net->stream);
 	virtio_fini(&net->dev);
 	free(net);
 }

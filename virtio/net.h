@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * net.h - virtio-net on a tap (or a datagram socket that stands in for one).
+ * net.h - virtio-net on a tap, on a stream socket (passt), or on datagrams, which tests use.
  *
  * Created and destroyed on the loop thread while the machine is built or torn down; runs as
- * virtio.h says. Frames go between the tap and guest RAM without a copy in mote.
+ * virtio.h says. Frames go between these and guest RAM without a copy in mote.
  * virtio 1.2, 5.1.
  */
 #pragma once
@@ -44,13 +44,15 @@ struct net_metrics {
 };
 
 enum net_backend {
-	NET_TAP,   /* from tap_open */
-	NET_DGRAM, /* each message is a 12-byte virtio-net header and a frame; no offload ioctl */
+	NET_TAP,    /* from tap_open */
+	NET_DGRAM,  /* each message is a 12-byte virtio-net header and a frame; no offload ioctl */
+	NET_STREAM, /* from net_stream_open: no offloads, link status */
 };
 
 struct net_params {
-	const char *id; /* interface id, for log lines */
-	int fd;		/* non-blocking; not owned, open until net_destroy */
+	const char *id;	  /* interface id, for log lines */
+	int fd;		  /* non-blocking; not owned, open until net_destroy */
+	const char *path; /* of NET_STREAM, to find its peer again; copied */
 	enum net_backend backend;
 	bool has_mac;
 	uint8_t mac[6];
@@ -81,6 +83,19 @@ struct net_metrics *net_metrics(struct net *net);
  * queues, or not a tap, or a bad name), EPERM, EBUSY.
  */
 int tap_open(const char *name, struct err *e);
+
+/*
+ * tap_adopt - check and prepare a tap that another process opened, as tap_open would have. @fd
+ * stays the caller's. 0 or -errno with a sentence: EBADF, EINVAL (not a tap, or without
+ * virtio-net headers).
+ */
+int tap_adopt(int fd, struct err *e);
+
+/*
+ * net_stream_open - connect to passt's socket. Returns the fd, owned by the caller, or -errno with
+ * a sentence: EINVAL (path too long), or those of socket and connect.
+ */
+int net_stream_open(const char *path, struct err *e);
 
 /*
  * tap_set_offload - what the tap may leave to the guest, from the accepted GUEST_* feature bits.

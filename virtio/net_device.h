@@ -8,6 +8,8 @@
 
 #include <linux/virtio_net.h>
 
+#include <sys/un.h>
+
 #include "virtio/net.h"
 
 #define NET_RX 0 /* 5.1.2: receiveq1 */
@@ -36,12 +38,39 @@ struct net_rx_buf {
 	uint32_t len; /* bytes, at most NET_RX_MAX */
 };
 
+/* iovecs of one read from a stream; a frame of more pieces takes another. */
+#define STREAM_IOVS 64
+
+/* What a stream socket needs beside a tap; see net_stream.c. */
+struct net_stream {
+	struct timer retry; /* while the link is down */
+	uint32_t delay_us;  /* to the next attempt */
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+
+	/* The frame that is being received. */
+	uint32_t len_raw; /* big endian */
+	uint32_t nr_len;  /* bytes of len_raw that are here */
+	bool known;	  /* len is valid */
+	bool skip;	  /* nobody wants it */
+	uint32_t len;
+	uint32_t got;
+
+	/* What the socket did not take yet. */
+	uint32_t tx_done;
+	uint32_t tx_len;
+
+	struct iovec iov[STREAM_IOVS + 1];
+	uint8_t waste[4096];
+	uint8_t tx[sizeof(uint32_t) + NET_FRAME_MAX];
+};
+
 struct net {
 	struct virtio_dev dev;
 	struct net_metrics metrics;
 	struct watch tap; /* fd is not owned */
 	enum net_backend backend;
-	bool offload_stale; /* accepted features not yet told to the tap */
+	struct net_stream *stream; /* of NET_STREAM; owned */
+	bool offload_stale;	   /* accepted features not yet told to the tap */
 	bool has_mac;
 
 	bool rx_roomy; /* the guest once offered room for NET_RX_MAX */
@@ -56,7 +85,7 @@ struct net {
 	struct vq_chain chain;
 };
 
-/* net_watch_tap - whether frames from the tap wake us. */
+/* net_watch_tap - whether frames from the tap, or from what stands for it, wake us. */
 void net_watch_tap(struct net *net, bool on);
 
 /*
@@ -70,3 +99,31 @@ void net_rx_reset(struct net *net);
 
 /* net_tx_work - guest to tap, a bounded number of frames. Returns as virtio_class.queue_work. */
 int net_tx_work(struct net *net);
+
+/*
+ * net_stream_init, net_stream_fini - the part of net_create and net_destroy; net->stream is zeroed
+ * storage. Errors: as timer_init.
+ */
+int net_stream_init(struct net *net, const char *path, struct err *e);
+void net_stream_fini(struct net *net);
+
+/* net_stream_reset - the receive buffers have gone. */
+void net_stream_reset(struct net *net);
+
+/*
+ * net_stream_read - one read of the stream into the buffers that were popped, which are not none.
+ * Returns the bytes, net->held is then set if a frame is complete; -EAGAIN or -EINTR.
+ */
+ssize_t net_stream_read(struct net *net);
+
+/*
+ * net_stream_write - send what @iov describes: the length and then the frame. 0: it is on its way;
+ * negative: it is lost. Nothing may be written before net_stream_flush says so.
+ */
+int net_stream_write(struct net *net, const struct iovec *iov, size_t nr);
+
+/* net_stream_flush - whether everything is sent; otherwise EPOLLOUT will tell. */
+bool net_stream_flush(struct net *net);
+
+/* net_stream_lost - the peer has gone or lies: link down, and try to find it again. */
+void net_stream_lost(struct net *net, const char *why);

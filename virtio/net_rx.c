@@ -20,6 +20,8 @@ void net_rx_reset(struct net *net)
 	net->nr_rx_iov = 0;
 	net->rx_len = 0;
 	net->held = 0;
+	if (net->stream)
+		net_stream_reset(net);
 }
 
 /* Whether another buffer is of use and fits. */
@@ -108,7 +110,10 @@ static bool rx_header(struct net *net, uint32_t nr_bufs)
 				    UINT64_C(1) << VIRTIO_NET_F_GUEST_UFO;
 	uint8_t hdr[NET_HDR_LEN];
 
-	rx_header_copy(net, hdr, false);
+	/* A stream has no headers, and mote offers none of their features with it. */
+	memset(hdr, 0, sizeof(hdr));
+	if (!net->stream)
+		rx_header_copy(net, hdr, false);
 	if (hdr[offsetof(struct virtio_net_hdr_v1, gso_type)] != VIRTIO_NET_HDR_GSO_NONE &&
 	    !(net->dev.driver_features & gso))
 		return false;
@@ -203,7 +208,7 @@ static int rx_run(struct net *net)
 			return 0;
 		}
 		if (!n)
-			n = rx_read(net);
+			n = net->stream ? net_stream_read(net) : rx_read(net);
 		if (n < 0) {
 			if (n != -EAGAIN && n != -EINTR)
 				metric_inc(&net->metrics.tap_read_fails);

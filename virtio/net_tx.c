@@ -6,6 +6,7 @@
  * guest says about checksum and segmentation is never passed on unseen: offsets beyond the frame
  * have broken other monitors and kernels. Loop thread. virtio 1.2: 5.1.6.2.
  */
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -74,9 +75,13 @@ static void tx_write(struct net *net, size_t nr_iov, uint32_t len)
 	uint64_t start_us = virtio_now_us();
 	ssize_t n;
 
-	do {
-		n = writev(net->tap.fd, net->tx_iov, (int)nr_iov);
-	} while (n < 0 && errno == EINTR);
+	if (net->stream) {
+		n = net_stream_write(net, net->tx_iov, nr_iov);
+	} else {
+		do {
+			n = writev(net->tap.fd, net->tx_iov, (int)nr_iov);
+		} while (n < 0 && errno == EINTR);
+	}
 	if (n < 0) {
 		metric_inc(&m->tap_write_fails);
 		metric_inc(&m->tx_fails);
@@ -104,7 +109,8 @@ static bool tx_frame(struct net *net, uint32_t len)
 	uint8_t guest[NET_HDR_LEN];
 	uint8_t head[NET_HDR_LEN + NET_FRAME_MIN];
 	struct vq_chain *c = &net->chain;
-	size_t nr_iov;
+	size_t nr_iov, start = 0;
+	uint32_t len_be;
 
 	if (vq_chain_pull(c, guest, sizeof(guest)) || !tx_header(net, guest, len, head) ||
 	    vq_chain_pull(c, head + NET_HDR_LEN, NET_FRAME_MIN))
@@ -113,7 +119,13 @@ static bool tx_frame(struct net *net, uint32_t len)
 	if (net->has_mac && memcmp(head + src_mac, net->dev.config, 6) != 0)
 		metric_inc(&net->metrics.tx_spoofed_mac_count);
 
-	net->tx_iov[0] = (struct iovec){ .iov_base = head, .iov_len = sizeof(head) };
+	if (net->stream) {
+		/* In place of the header: the length, right before the frame. */
+		len_be = htobe32(len);
+		start = NET_HDR_LEN - sizeof(len_be);
+		memcpy(head + start, &len_be, sizeof(len_be));
+	}
+	net->tx_iov[0] = (struct iovec){ head + start, sizeof(head) - start };
 	if (vq_chain_iov(c, VQ_READABLE, len - NET_FRAME_MIN, net->tx_iov + 1, &nr_iov,
 			 VQ_SIZE_MAX) != (int64_t)len - NET_FRAME_MIN)
 		return false;
@@ -132,6 +144,10 @@ int net_tx_work(struct net *net)
 	for (int nr = 0; nr < NET_FRAMES_PER_EVENT && nr_bytes < NET_BYTES_PER_EVENT; nr++) {
 		uint32_t len;
 
+		if (net->stream && !net_stream_flush(net)) {
+			ret = 0; /* its event goes on */
+			break;
+		}
 		ret = vq_pop(vq, &net->chain);
 		if (ret == 0 && !vq_enable_kick(vq)) {
 			if (nr == 0)

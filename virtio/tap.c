@@ -11,7 +11,6 @@
 #include <linux/virtio_net.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -37,15 +36,20 @@ static int tap_refused(const char *name, int errnum, struct err *e)
 	default:
 		why = "it cannot be attached";
 	}
-	return err_set(e, errnum,
-		       "Open tap device failed: Invalid TUN/TAP Backend provided by %s; %s", name,
-		       why);
+	return err_set(e, errnum, "Invalid TUN/TAP Backend provided by %s; %s", name, why);
+}
+
+/* The header that virtio 1 has in front of each frame. */
+static int set_header(int fd)
+{
+	int header = sizeof(struct virtio_net_hdr_v1);
+
+	return ioctl(fd, TUNSETVNETHDRSZ, &header);
 }
 
 static int tap_attach(int fd, const char *name, struct err *e)
 {
 	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
-	int header = sizeof(struct virtio_net_hdr_v1);
 
 	memcpy(ifr.ifr_name, name, strlen(name));
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
@@ -54,16 +58,15 @@ static int tap_attach(int fd, const char *name, struct err *e)
 	 * With enough rights the kernel makes an interface that did not exist: a typing error would
 	 * start a VM without a network. Ours is then not persistent, and goes when we close it.
 	 */
-	/* Not ioctl(): musl's takes an int, and this request has bit 31. */
-	if (syscall(SYS_ioctl, fd, TUNGETIFF, &ifr) < 0)
-		return err_set(e, errno, "Open tap device failed: flags of %s", name);
+	if (fd_ioctl(fd, TUNGETIFF, &ifr) < 0)
+		return err_set(e, errno, "flags of %s", name);
 	if (!(ifr.ifr_flags & IFF_PERSIST))
 		return err_set(e, ENODEV,
-			       "Open tap device failed: Invalid TUN/TAP Backend provided by %s; "
+			       "Invalid TUN/TAP Backend provided by %s; "
 			       "make it with `ip tuntap add %s mode tap`",
 			       name, name);
-	if (ioctl(fd, TUNSETVNETHDRSZ, &header) < 0)
-		return err_set(e, errno, "Open tap device failed: header size of %s", name);
+	if (set_header(fd) < 0)
+		return err_set(e, errno, "header size of %s", name);
 	return 0;
 }
 
@@ -74,22 +77,38 @@ int tap_open(const char *name, struct err *e)
 
 	/* An empty name would make the kernel choose one, a long one would name another tap. */
 	if (len == 0 || len >= IFNAMSIZ)
-		return err_set(e, EINVAL,
-			       "Open tap device failed: \"%s\" must have 1 to %d characters", name,
+		return err_set(e, EINVAL, "\"%s\" must have 1 to %d characters", name,
 			       IFNAMSIZ - 1);
 	/* "%d" in a name makes the kernel choose a number. */
 	if (strchr(name, '%'))
-		return err_set(e, EINVAL, "Open tap device failed: \"%s\" names no interface",
-			       name);
+		return err_set(e, EINVAL, "\"%s\" names no interface", name);
 	fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
-		return err_set(e, errno, "Open tap device failed: open /dev/net/tun");
+		return err_set(e, errno, "open /dev/net/tun");
 	ret = tap_attach(fd, name, e);
 	if (ret) {
 		fd_close(&fd);
 		return ret;
 	}
 	return fd;
+}
+
+int tap_adopt(int fd, struct err *e)
+{
+	static const int want = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	struct ifreq ifr = { .ifr_flags = 0 };
+	int ret;
+
+	if (fd_ioctl(fd, TUNGETIFF, &ifr) < 0)
+		return err_set(e, errno, "it is no open TAP");
+	if ((ifr.ifr_flags & want) != want)
+		return err_set(
+			e, 0, "open it with IFF_TAP | IFF_NO_PI | IFF_VNET_HDR: its flags are 0x%x",
+			(unsigned int)(uint16_t)ifr.ifr_flags);
+	ret = fd_set_nonblock(fd, 1);
+	if (!ret && (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || set_header(fd) < 0))
+		ret = -errno;
+	return ret ? err_set(e, -ret, "it cannot be prepared") : 0;
 }
 
 int tap_set_offload(int fd, uint64_t features)

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "base/fd.h"
-#include "virtio/net.h"
 #include "vmm/host_file.h"
 
 const struct config_name config_huge_pages[] = {
@@ -250,97 +249,6 @@ int config_put_drive(struct config *c, const struct drive_config *d, struct err 
 	/* The kernel's root=/dev/vda means the first. */
 	if (d->is_root_device && i != 0)
 		swap_drives(&c->drive[0], &c->drive[i]);
-	return 0;
-}
-
-size_t config_find_net(const struct config *c, const char *id)
-{
-	size_t i;
-
-	for (i = 0; i < c->nr_nets; i++)
-		if (!strcmp(c->net[i].iface_id, id))
-			break;
-	return i;
-}
-
-static int check_net(const struct config *c, const struct net_config *n, size_t place,
-		     struct err *e)
-{
-	size_t i;
-
-	for (i = 0; n->has_guest_mac && i < c->nr_nets; i++) {
-		const struct net_config *other = &c->net[i];
-		const uint8_t *m = n->guest_mac;
-
-		if (i != place && other->has_guest_mac && !memcmp(m, other->guest_mac, 6))
-			return err_set(e, 0,
-				       "Network config error: The MAC address is already in use: "
-				       "%02x:%02x:%02x:%02x:%02x:%02x",
-				       m[0], m[1], m[2], m[3], m[4], m[5]);
-	}
-	if (place == CONFIG_SLOTS_MAX)
-		return err_set(e, 0,
-			       "Network config error: no room for interface %s: at most %d "
-			       "interfaces can be configured",
-			       n->iface_id, CONFIG_SLOTS_MAX);
-	if (n->has_mtu && n->mtu < CONFIG_MTU_MIN)
-		return err_set(e, 0,
-			       "Network config error: Could not create the network device: "
-			       "MTU %d is out of range [%d, 65535]",
-			       n->mtu, CONFIG_MTU_MIN);
-	return 0;
-}
-
-/* Clients match everything up to "devices."; the rest says what really went wrong. */
-static int open_tap(const char *name, struct err *e)
-{
-	static const char repeated[] = "Open tap device failed: ";
-	struct err cause = { 0 };
-	const char *why = cause.msg;
-	int fd;
-
-	fd = tap_open(name, &cause);
-	if (fd >= 0)
-		return fd;
-	if (!strncmp(why, repeated, sizeof(repeated) - 1))
-		why += sizeof(repeated) - 1;
-	err_set(e, 0,
-		"Network config error: Could not create the network device: Open tap device failed: "
-		"Error while creating ifreq structure: %s (os error %d). Invalid TUN/TAP Backend "
-		"provided by %s. Check our documentation on setting up the network devices. %s",
-		strerror(-fd), -fd, name, why);
-	if (e)
-		e->code = -fd;
-	return fd;
-}
-
-int config_put_net(struct config *c, const struct net_config *n, struct err *e)
-{
-	size_t i = config_find_net(c, n->iface_id);
-	bool replace = i < c->nr_nets;
-	int fd, ret;
-
-	ret = check_net(c, n, i, e);
-	if (ret)
-		return ret;
-	if (replace && !strcmp(n->host_dev_name, c->net[i].host_dev_name)) {
-		/* A tap has one user: opening it again would find it busy with ourselves. */
-		fd = c->net[i].tap_fd;
-		c->net[i].tap_fd = -1;
-	} else {
-		fd = open_tap(n->host_dev_name, e);
-		if (fd < 0)
-			return fd;
-	}
-	if (replace) {
-		fd_close(&c->net[i].tap_fd);
-		c->nr_nets--;
-		if (i != c->nr_nets)
-			c->net[i] = c->net[c->nr_nets];
-	}
-	c->net[c->nr_nets] = *n;
-	c->net[c->nr_nets].tap_fd = fd;
-	c->nr_nets++;
 	return 0;
 }
 

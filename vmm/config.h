@@ -35,6 +35,11 @@
 #define CONFIG_MSRS_MAX	       128  /* MSRs to modify; KVM knows fewer that a template is about */
 #define CONFIG_CAPS_MAX	       32   /* capabilities to ask for; templates name a handful */
 #define CONFIG_MTU_MIN	       68   /* virtio 1.2, 5.1.4.1 */
+#define CONFIG_FD_MAX	       (1 << 20) /* fs.nr_open: no process has more */
+
+/* Forms of host_dev_name that are not the name of a tap. */
+#define CONFIG_NET_FD	"fd:"
+#define CONFIG_NET_UNIX "unix:"
 
 /* Used when boot_args was not given. */
 #define CONFIG_CMDLINE_DEFAULT                                                                     \
@@ -187,7 +192,8 @@ struct drive_update {
 
 struct net_config {
 	char iface_id[CONFIG_ID_MAX];
-	char host_dev_name[CONFIG_ID_MAX]; /* roomier than IFNAMSIZ, so that config refuses */
+	/* a tap, fd:N or unix:PATH; roomier than each, so that config refuses */
+	char host_dev_name[CONFIG_ID_MAX];
 	bool has_guest_mac;
 	bool has_mtu;
 	bool has_rx_rate_limiter;
@@ -296,9 +302,12 @@ size_t config_find_net(const struct config *c, const char *id);
 /*
  * config_put_net - add an interface, or replace the one with the same id: then the last interface
  * takes the old place and the new one goes to the end, as clients of Firecracker see it. Opens the
- * tap.
+ * tap, takes over the one that was handed in, or connects.
  */
 int config_put_net(struct config *c, const struct net_config *n, struct err *e);
+
+/* config_net_after - what follows @prefix (CONFIG_NET_*) in host_dev_name, or NULL. */
+const char *config_net_after(const struct net_config *n, const char *prefix);
 
 /* config_put_serial - PUT /serial; the file is opened when the machine is built. */
 int config_put_serial(struct config *c, const struct serial_config *s, struct err *e);

@@ -174,7 +174,7 @@ static int build_net(struct machine *m, const struct net_config *c, struct err *
 	struct net_params params = {
 		.id = c->iface_id,
 		.fd = c->tap_fd,
-		.backend = NET_TAP,
+		.path = config_net_after(c, CONFIG_NET_UNIX),
 		.has_mac = c->has_guest_mac,
 		.has_mtu = c->has_mtu,
 		.mtu = c->mtu,
@@ -182,6 +182,7 @@ static int build_net(struct machine *m, const struct net_config *c, struct err *
 
 	if (!d)
 		return err_wrap(e, "network interface %s", c->iface_id);
+	params.backend = params.path ? NET_STREAM : NET_TAP;
 	for (size_t i = 0; i < sizeof(params.mac); i++)
 		params.mac[i] = c->guest_mac[i];
 	if (net_create(&d->net, &params, &host, e))

@@ -139,11 +139,12 @@ class Mote:
         unread: bool = False,
         netns: str | None = None,
         name: str | None = None,
+        wrapper: list[str] | None = None,
     ) -> None:
         self.sock = sock
         self.output = b""
         self._changed = threading.Condition()
-        command = [name or str(binary), *arguments]
+        command = [*(wrapper or []), name or str(binary), *arguments]
         if netns:
             command = ["ip", "netns", "exec", netns, *command]  # execs, so the pid stays ours
         self.pty_slave = -1
@@ -158,7 +159,7 @@ class Mote:
             stdin, stderr = subprocess.DEVNULL, subprocess.PIPE
         self.process = subprocess.Popen(
             command,
-            executable=None if netns else str(binary),
+            executable=None if netns or wrapper else str(binary),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
