@@ -50,7 +50,7 @@ R_LINK  := -static-pie -nostdlib -nostartfiles -flto=auto -Os \
 	-fno-asynchronous-unwind-tables -fno-unwind-tables -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code
 R_OBJ   := $(C_MOTE:%.c=$(B)/release/%.o)
 # What the jailer takes of base/; the linker leaves out what it does not call.
-J_OBJ   := $(C_JAIL:%.c=$(B)/release/%.o) $(patsubst %,$(B)/release/base/%.o,args err fd log text)
+J_OBJ   := $(C_JAIL:%.c=$(B)/release/%.o) $(patsubst %,$(B)/release/base/%.o,args err fd text)
 
 # V=1 shows whole commands.
 ifeq ($(V),)

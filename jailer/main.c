@@ -5,12 +5,14 @@
  * Ends with 0 when the VMM was executed in a process of its own, and with 1 and one sentence on
  * standard error when a step failed; what the start had made is then gone again.
  */
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/args.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/version.h"
 #include "jailer/jail.h"
 
@@ -34,6 +36,13 @@ static const char *version_line(const char *argv0)
 	if (name && !strcmp(name, "jailer"))
 		return "Jailer v" FIRECRACKER_VERSION;
 	return "mote-jailer v" MOTE_VERSION;
+}
+
+/* For base/assert.h in this program, which has no log. */
+_Noreturn void log_assert(unsigned int at, const char *file, const char *what)
+{
+	fd_print(STDERR_FILENO, "Error: broken invariant in %s:%u: %s\n", file, at & 0xffff, what);
+	abort();
 }
 
 static int run(struct jail *j, struct err *e)
