@@ -12,6 +12,7 @@
 #include <linux/mount.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -70,10 +71,20 @@ static int in_child(struct jail *j, int (*fn)(void *), char *stack_top, int flag
 	return -e->code;
 }
 
+/*
+ * A start that is killed must not go on without the process that was killed. The kernel forgets
+ * this when the user changes; user 0 changes nothing, so jail_exec() takes it back for all.
+ */
+static void end_with_parent(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+}
+
 static int child_enters(void *ctx)
 {
 	struct jail *j = ctx;
 
+	end_with_parent();
 	/*
 	 * The parent is about to end, and with it the foreground job of its terminal: in the old
 	 * session a hang-up would then end the VM.
@@ -92,6 +103,7 @@ static int child_leads(void *ctx)
 	struct jail *j = ctx;
 	int fd, ret = 0;
 
+	end_with_parent();
 	if (setsid() < 0)
 		ret = err_set(j->err, errno, "Failed to daemonize: setsid");
 	for (fd = 0; !ret && fd <= STDERR_FILENO; fd++)
@@ -258,6 +270,7 @@ int jail_exec(struct jail *j, struct err *e)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	umask(j->umask);
+	prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	j->executing = true;
 	syscall(SYS_execveat, j->exec_fd, "", argv, envp, AT_EMPTY_PATH);
 	j->executing = false;

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jail import Jail
 from mote_process import NESTED, Mote
 
 SUITE = Path(__file__).resolve().parent
@@ -52,6 +53,33 @@ def binary() -> Path:
     copy = Path(tempfile.mkdtemp(prefix="mote.")) / "mote"  # off the slow 9p
     shutil.copy2(path, copy)
     return copy
+
+
+@pytest.fixture(scope="session")
+def jailer(binary: Path) -> Path:
+    """Beside mote, as everybody builds and installs it."""
+    path = Path(os.environ.get("MOTE", TOP / "build/release/mote")).with_name("mote-jailer")
+    assert path.exists(), f"{path} does not exist: call make"
+    return Path(shutil.copy2(path, binary.parent)) if NESTED else path
+
+
+@pytest.fixture
+def jail(jailer: Path, binary: Path, folder: Path) -> Iterator[Callable[..., Jail]]:
+    """jail(name, *options, …): start a VM in a jail below `folder`. All are gone when the test ends."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    started: list[Jail] = []
+
+    def start(name: str, *options: str, base: Path = folder, exec_file: Path = binary, **more: Any) -> Jail:
+        made = Jail(jailer, exec_file, base, name, *options, api=False, **{k: v for k, v in more.items() if k != "api"})
+        started.append(made)
+        if more.get("api", True):
+            made.wait_ready()
+        return made
+
+    yield start
+    for each in started:
+        each.close()
 
 
 @pytest.fixture
