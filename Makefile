@@ -24,9 +24,9 @@ ROOMS   := base boot virtio vmm api-socket
 C_ALL   := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c)) $(wildcard *.c)
 H_ALL   := $(foreach r,$(ROOMS),$(wildcard $(r)/*.h)) $(wildcard *.h)
 C_MOTE  := $(filter-out %_$(OTHER).c,$(C_ALL))
-# Two programs with a main of their own; all else of them is one library for the tests.
+# Two programs with a main of their own and a heap; all else of them is one library for the tests.
 C_JAIL  := $(filter-out %_$(OTHER).c,$(wildcard jailer/*.c))
-C_LIB   := $(filter-out main.c,$(C_MOTE)) $(filter-out jailer/main.c,$(C_JAIL))
+C_LIB   := $(filter-out main.c base/heap.c,$(C_MOTE)) $(filter-out jailer/main.c,$(C_JAIL))
 C_UNIT  := $(wildcard tests/unit/*.c)
 
 CC      := gcc
@@ -42,11 +42,11 @@ COMMON  := -std=gnu11 $(WARN) $(DEFS) -MMD -MP
 # Release: musl's headers first, the kernel's only for what musl does not have.
 MUSL    := /usr/lib/$(ARCH)-linux-musl
 HARDEN  := -fstack-protector-strong -ftrivial-auto-var-init=zero
-R_FLAGS := $(COMMON) -Os -g -fPIE -flto -ffunction-sections -fdata-sections \
+R_FLAGS := $(COMMON) -Oz -g -fPIE -flto -ffunction-sections -fdata-sections \
 	-fno-asynchronous-unwind-tables -fno-unwind-tables $(HARDEN) \
 	-nostdinc -isystem /usr/include/$(ARCH)-linux-musl -isystem $(shell $(CC) -print-file-name=include) \
 	-idirafter /usr/include -idirafter /usr/include/$(ARCH)-linux-gnu
-R_LINK  := -static-pie -nostdlib -nostartfiles -flto=auto -Os \
+R_LINK  := -static-pie -nostdlib -nostartfiles -flto=auto -Oz \
 	-fno-asynchronous-unwind-tables -fno-unwind-tables -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code
 R_OBJ   := $(C_MOTE:%.c=$(B)/release/%.o)
 # What the jailer takes of base/; the linker leaves out what it does not call.

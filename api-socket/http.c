@@ -181,7 +181,7 @@ static enum http_event header_accept_encoding(struct http_parser *p, struct span
 		if (last)
 			item = value;
 		if (span_is(span_trim(item), "identity;q=0") ||
-		    (span_is(span_trim(item), "*;q=0") && !memmem(all.s, all.len, "identity", 8)))
+		    (span_is(span_trim(item), "*;q=0") && !span_has(all, "identity")))
 			return bad(p, BAD_VALUE, (struct span){ key, sizeof(key) - 1 }, item);
 	} while (!last);
 	return HTTP_MORE;

@@ -24,6 +24,16 @@ static bool is_blank(char c)
 	return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
+bool span_has(struct span a, const char *text)
+{
+	const size_t len = strlen(text);
+
+	for (; a.len >= len; a.s++, a.len--)
+		if (!memcmp(a.s, text, len))
+			return true;
+	return false;
+}
+
 struct span span_trim(struct span a)
 {
 	while (a.len && is_blank(a.s[0])) {

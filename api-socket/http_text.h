@@ -19,6 +19,9 @@ struct span {
 bool span_is(struct span a, const char *text);
 bool span_is_nocase(struct span a, const char *text);
 
+/* span_has - whether @text is anywhere in @a. */
+bool span_has(struct span a, const char *text);
+
 /* span_trim - without white space at both ends. */
 struct span span_trim(struct span a);
 

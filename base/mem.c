@@ -105,7 +105,7 @@ int mem_create(struct mem **out, const struct mem_range *ranges, size_t nr_range
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return err_set(e, ENOMEM, "guest RAM");
-	m->page_size = (uint64_t)sysconf(_SC_PAGESIZE);
+	m->page_size = (uint64_t)getpagesize();
 	m->hugetlb = backing == MEM_BACKING_HUGETLB_2M;
 	for (size_t i = 0; i < nr_ranges; i++) {
 		const struct mem_range *r = &ranges[i];
