@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Prints the CPU's signature (leaf 1, EAX) and EBX of KVM's leaf 0x40000000, and ends through the i8042. */
+/*
+ * Prints the CPU's signature (leaf 1, EAX), EBX of KVM's leaf 0x40000000 and EAX of 0x40000001 (KVM's features), and
+ * ends through the i8042.
+ */
 #include "guest_x86.h"
 
 static void cpuid(uint32_t *a, uint32_t *b)
@@ -11,14 +14,17 @@ static void cpuid(uint32_t *a, uint32_t *b)
 
 void guest_main(const struct hvm_start_info *info)
 {
-	uint32_t signature = 1, kvm = 0x40000000, name, ignored;
+	uint32_t signature = 1, kvm = 0x40000000, features = 0x40000001, name, ignored;
 
 	(void)info;
 	cpuid(&signature, &ignored);
 	cpuid(&kvm, &name);
+	cpuid(&features, &ignored);
 	put("cpuid: ");
 	put_hex(signature);
 	put(" ");
 	put_hex(name);
+	put(" ");
+	put_hex(features);
 	put("\r\n");
 }
