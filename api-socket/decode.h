@@ -47,15 +47,16 @@ enum decode_need {
 	DECODE_DEFAULT,	 /* zero, and it counts as given; null is a wrong type */
 };
 
-#define DECODE_NO_HAS ((size_t)-1)
+#define DECODE_NO_HAS UINT32_MAX
 
+/* Names are inside: a pointer in a table costs 32 bytes of a position independent program. */
 struct decode_field {
-	const char *name;
-	enum decode_type type;
-	enum decode_need need;
-	size_t offset; /* in the table's struct */
-	size_t size;   /* DECODE_STRING, _PATH, _STRMAP: capacity with NUL; others: see there */
-	size_t has;    /* offset of a bool that says whether it was given, or DECODE_NO_HAS */
+	char name[26];
+	uint8_t type;	 /* enum decode_type */
+	uint8_t need;	 /* enum decode_need */
+	uint32_t offset; /* in the table's struct */
+	uint32_t size;	 /* DECODE_STRING, _PATH, _STRMAP: capacity with NUL; others: see there */
+	uint32_t has;	 /* offset of a bool that says whether it was given, or DECODE_NO_HAS */
 	union {
 		const struct config_name *names;
 		const struct decode_table *table;
@@ -66,8 +67,8 @@ struct decode_field {
 struct decode_table {
 	const char *name; /* as error sentences call it: "struct X" */
 	const struct decode_field *field;
-	size_t nr_fields; /* at most 32 */
-	size_t size;	  /* of the struct */
+	uint32_t size;	   /* of the struct */
+	uint8_t nr_fields; /* at most 32 */
 	bool ignore_unknown;
 	bool bare; /* the value of the only field, not an object; for elements of DECODE_ARRAY */
 };

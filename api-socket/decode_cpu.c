@@ -72,7 +72,7 @@ int decode_cpu_value(struct json_reader *r, const struct decode_field *f, void *
 	if (f->type == DECODE_BITS) {
 		if (good && parse_bits(text, f->size, out))
 			return 0;
-		return json_fail(r, "`%s` is not a bitmap: 0b, then up to %zu of 0, 1, x", quoted,
+		return json_fail(r, "`%s` is not a bitmap: 0b, then up to %u of 0, 1, x", quoted,
 				 f->size);
 	}
 	if (f->type == DECODE_NUMBER) {
@@ -96,12 +96,12 @@ int decode_cpu_value(struct json_reader *r, const struct decode_field *f, void *
 #define ABSENT(n) \
 	{ n, DECODE_ABSENT, DECODE_OPTION, 0, 0, DECODE_NO_HAS, { .refusal = "for aarch64 only" } }
 #define TABLE(title, s, fields, is_bare) \
-	{ title, fields, sizeof(fields) / sizeof((fields)[0]), sizeof(s), false, is_bare }
+	{ title, fields, sizeof(s), sizeof(fields) / sizeof((fields)[0]), false, is_bare }
 /* NOLINTEND(bugprone-macro-parentheses) */
 /* clang-format on */
 
 static const struct config_name regs[] = {
-	{ "eax", 0 }, { "ebx", 1 }, { "ecx", 2 }, { "edx", 3 }, { NULL, 0 },
+	{ "eax", 0 }, { "ebx", 1 }, { "ecx", 2 }, { "edx", 3 }, { "", 0 },
 };
 
 #define REG struct cpuid_reg_modifier

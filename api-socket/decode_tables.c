@@ -24,8 +24,8 @@
 #define ENUM(s, n, need, m, has, tab)                                                              \
 	{ n, DECODE_ENUM, need, offsetof(s, m), SIZE_OF(s, m), has, { .names = tab } }
 #define TABLE(var, title, s, fields, tolerant)                                                     \
-	const struct decode_table var = { title, fields, sizeof(fields) / sizeof((fields)[0]),     \
-					  sizeof(s), tolerant, false }
+	const struct decode_table var = { title, fields, sizeof(s),                                \
+					  sizeof(fields) / sizeof((fields)[0]), tolerant, false }
 
 /* PUT: what is not given returns to its default, so every row but cpu_template counts as given. */
 #define MACHINE(n, t, need, m)                                                                     \
@@ -130,7 +130,7 @@ static const struct config_name action_names[] = {
 	{ "FlushMetrics", ACTION_FLUSH_METRICS },
 	{ "InstanceStart", ACTION_INSTANCE_START },
 	{ "SendCtrlAltDel", ACTION_SEND_CTRL_ALT_DEL },
-	{ NULL, 0 },
+	{ "", 0 },
 };
 static const struct decode_field action_fields[] = {
 	ENUM(struct action_request, "action_type", DECODE_REQUIRED, action_type, NO_HAS,
@@ -141,7 +141,7 @@ TABLE(decode_action, "struct ActionBody", struct action_request, action_fields, 
 static const struct config_name vm_state_names[] = {
 	{ "Paused", VM_STATE_PAUSED },
 	{ "Resumed", VM_STATE_RESUMED },
-	{ NULL, 0 },
+	{ "", 0 },
 };
 static const struct decode_field vm_state_fields[] = {
 	ENUM(struct vm_state_request, "state", DECODE_REQUIRED, state, NO_HAS, vm_state_names),

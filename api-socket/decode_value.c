@@ -125,7 +125,7 @@ static int read_enum(struct json_reader *r, const struct config_name *names, uin
 	ret = json_string(r, &s);
 	if (ret)
 		return ret;
-	for (nr = 0; names[nr].name; nr++) {
+	for (nr = 0; names[nr].name[0]; nr++) {
 		if (json_str_eq(&s, names[nr].name)) {
 			*out = names[nr].value;
 			return 0;

@@ -16,8 +16,8 @@
 enum state { ST_LINE, ST_HEADERS, ST_BODY };
 
 static const struct {
-	const char *name;
-	const char *word;
+	char name[8];
+	char word[8];
 } methods[] = {
 	[HTTP_GET] = { "GET", "Get" },
 	[HTTP_PUT] = { "PUT", "Put" },

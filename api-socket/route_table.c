@@ -221,54 +221,55 @@ static int patch_vm(struct vmm *v, const union decode_out *in, const char *id,
 	return ret;
 }
 
-#define REFUSE(m, p, c, sentence)                                                                  \
+#define ROW(m, p, id, s, b, f, c)                                                                  \
 	{                                                                                          \
-		.methods = (m), .path = (p), .states = ROUTE_ANY, .refusal = (sentence),           \
+		.methods = (m), .path = (p), .has_id = (id), .states = (s), .body = (b),           \
+		.fn = (f), .count = (c)                                                            \
+	}
+#define REFUSE_IN(m, p, id, s, c, sentence)                                                        \
+	{                                                                                          \
+		.methods = (m), .path = (p), .has_id = (id), .states = (s), .refusal = (sentence), \
 		.count = (c)                                                                       \
 	}
+#define REFUSE(m, p, c, sentence) REFUSE_IN(m, p, false, ROUTE_ANY, c, sentence)
 #define BY_DESIGN(what)                                                                            \
 	what " is not supported by design: mote has net, block and serial devices only."
 #define NOT_YET(what) what " is not supported by this version of mote yet."
 #define NO_COUNT      METRICS_NOT_COUNTED
 
 const struct route routes[] = {
-	{ ROUTE_GET, "", false, ROUTE_ANY, NULL, get_instance, NULL, METRICS_GET_INSTANCE_INFO },
-	{ ROUTE_GET, "version", false, ROUTE_ANY, NULL, get_version, NULL,
-	  METRICS_GET_VMM_VERSION },
-	{ ROUTE_GET, "vm/config", false, ROUTE_ANY, NULL, get_vm_config, NULL, NO_COUNT },
-	{ ROUTE_GET, "metrics", false, ROUTE_ANY, NULL, get_metrics, NULL, NO_COUNT },
-	{ ROUTE_GET, "machine-config", false, ROUTE_ANY, NULL, get_machine_config, NULL,
-	  METRICS_GET_MACHINE_CFG },
-	{ ROUTE_PUT, "machine-config", false, ROUTE_PRE, &decode_machine_put, put_machine_config,
-	  NULL, METRICS_PUT_MACHINE_CFG },
-	{ ROUTE_PATCH, "machine-config", false, ROUTE_PRE, &decode_machine_patch,
-	  patch_machine_config, NULL, METRICS_PATCH_MACHINE_CFG },
-	{ ROUTE_PUT, "boot-source", false, ROUTE_PRE, &decode_boot_source, put_boot_source, NULL,
-	  METRICS_PUT_BOOT_SOURCE },
-	{ ROUTE_PUT, "drives", true, ROUTE_PRE, &decode_drive_put, put_drive, NULL,
-	  METRICS_PUT_DRIVE },
-	{ ROUTE_PUT, "network-interfaces", true, ROUTE_PRE, &decode_net_put, put_net, NULL,
-	  METRICS_PUT_NETWORK },
-	{ ROUTE_PUT, "logger", false, ROUTE_PRE, &decode_logger, put_logger, NULL,
-	  METRICS_PUT_LOGGER },
-	{ ROUTE_PUT, "metrics", false, ROUTE_PRE, &decode_metrics, put_metrics, NULL,
-	  METRICS_PUT_METRICS },
-	{ ROUTE_PUT, "serial", false, ROUTE_PRE, &decode_serial, put_serial, NULL,
-	  METRICS_PUT_SERIAL },
-	{ ROUTE_PUT, "cpu-config", false, ROUTE_PRE, &decode_cpu_config, put_cpu_config, NULL,
-	  METRICS_PUT_CPU_CFG },
-	{ ROUTE_PUT, "actions", false, ROUTE_ANY, &decode_action, put_action, NULL,
-	  METRICS_PUT_ACTIONS },
-	{ ROUTE_PATCH, "vm", false, ROUTE_POST, &decode_vm_patch, patch_vm, NULL, NO_COUNT },
+	ROW(ROUTE_GET, "", false, ROUTE_ANY, NULL, get_instance, METRICS_GET_INSTANCE_INFO),
+	ROW(ROUTE_GET, "version", false, ROUTE_ANY, NULL, get_version, METRICS_GET_VMM_VERSION),
+	ROW(ROUTE_GET, "vm/config", false, ROUTE_ANY, NULL, get_vm_config, NO_COUNT),
+	ROW(ROUTE_GET, "metrics", false, ROUTE_ANY, NULL, get_metrics, NO_COUNT),
+	ROW(ROUTE_GET, "machine-config", false, ROUTE_ANY, NULL, get_machine_config,
+	    METRICS_GET_MACHINE_CFG),
+	ROW(ROUTE_PUT, "machine-config", false, ROUTE_PRE, &decode_machine_put, put_machine_config,
+	    METRICS_PUT_MACHINE_CFG),
+	ROW(ROUTE_PATCH, "machine-config", false, ROUTE_PRE, &decode_machine_patch,
+	    patch_machine_config, METRICS_PATCH_MACHINE_CFG),
+	ROW(ROUTE_PUT, "boot-source", false, ROUTE_PRE, &decode_boot_source, put_boot_source,
+	    METRICS_PUT_BOOT_SOURCE),
+	ROW(ROUTE_PUT, "drives", true, ROUTE_PRE, &decode_drive_put, put_drive, METRICS_PUT_DRIVE),
+	ROW(ROUTE_PUT, "network-interfaces", true, ROUTE_PRE, &decode_net_put, put_net,
+	    METRICS_PUT_NETWORK),
+	ROW(ROUTE_PUT, "logger", false, ROUTE_PRE, &decode_logger, put_logger, METRICS_PUT_LOGGER),
+	ROW(ROUTE_PUT, "metrics", false, ROUTE_PRE, &decode_metrics, put_metrics,
+	    METRICS_PUT_METRICS),
+	ROW(ROUTE_PUT, "serial", false, ROUTE_PRE, &decode_serial, put_serial, METRICS_PUT_SERIAL),
+	ROW(ROUTE_PUT, "cpu-config", false, ROUTE_PRE, &decode_cpu_config, put_cpu_config,
+	    METRICS_PUT_CPU_CFG),
+	ROW(ROUTE_PUT, "actions", false, ROUTE_ANY, &decode_action, put_action,
+	    METRICS_PUT_ACTIONS),
+	ROW(ROUTE_PATCH, "vm", false, ROUTE_POST, &decode_vm_patch, patch_vm, NO_COUNT),
 
-	{ ROUTE_PATCH, "drives", true, ROUTE_POST, &decode_drive_patch, patch_drive, NULL,
-	  METRICS_PATCH_DRIVE },
-	{ ROUTE_PATCH, "network-interfaces", true, ROUTE_POST, &decode_net_patch, patch_net, NULL,
-	  METRICS_PATCH_NETWORK },
-	{ ROUTE_DELETE, "drives", true, ROUTE_POST, NULL, NULL, NOT_YET("Removing a drive"),
-	  NO_COUNT },
-	{ ROUTE_DELETE, "network-interfaces", true, ROUTE_POST, NULL, NULL,
-	  NOT_YET("Removing a network interface"), NO_COUNT },
+	ROW(ROUTE_PATCH, "drives", true, ROUTE_POST, &decode_drive_patch, patch_drive,
+	    METRICS_PATCH_DRIVE),
+	ROW(ROUTE_PATCH, "network-interfaces", true, ROUTE_POST, &decode_net_patch, patch_net,
+	    METRICS_PATCH_NETWORK),
+	REFUSE_IN(ROUTE_DELETE, "drives", true, ROUTE_POST, NO_COUNT, NOT_YET("Removing a drive")),
+	REFUSE_IN(ROUTE_DELETE, "network-interfaces", true, ROUTE_POST, NO_COUNT,
+		  NOT_YET("Removing a network interface")),
 	REFUSE(ROUTE_PUT, "snapshot/create", NO_COUNT, NOT_YET("Creating a snapshot")),
 	REFUSE(ROUTE_PUT, "snapshot/load", NO_COUNT, NOT_YET("Loading a snapshot")),
 	REFUSE(ROUTE_GET, "mmds", METRICS_GET_MMDS, NOT_YET("The metadata service")),

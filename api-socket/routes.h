@@ -33,19 +33,21 @@
 #define ROUTE_BEFORE_START "The requested operation is not supported before starting the microVM."
 
 struct route {
-	unsigned int methods;
-	const char *path; /* first one or two components, without slashes around: "vm/config" */
-	bool has_id;	  /* the component after @path is an id that must be there */
-	unsigned int states;
-	const struct decode_table *body; /* NULL: no body is decoded */
+	uint8_t methods;
+	uint8_t count; /* enum metrics_request: what it counts as */
+	uint8_t states;
+	bool has_id;   /* the component after @path is an id that must be there */
+	char path[20]; /* first one or two components, without slashes around: "vm/config" */
 	/*
 	 * 0 or a negative errno with @e set. A handler that answers a GET fills reply->body_len.
 	 * @in is what @body decoded; @id is checked. NULL for endpoints that mote refuses.
 	 */
 	int (*fn)(struct vmm *v, const union decode_out *in, const char *id,
 		  struct server_reply *reply, struct err *e);
-	const char *refusal;	    /* the sentence of the refusal */
-	enum metrics_request count; /* what it counts as */
+	union {
+		const struct decode_table *body; /* NULL: no body is decoded */
+		const char *refusal;		 /* without @fn: the sentence */
+	};
 };
 
 /* The table: rows in the order they are tried. */

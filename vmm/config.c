@@ -15,24 +15,24 @@ const struct config_name config_huge_pages[] = {
 	{ "None", HUGE_PAGES_NONE },
 	{ "Transparent", HUGE_PAGES_TRANSPARENT },
 	{ "2M", HUGE_PAGES_2M },
-	{ NULL, 0 },
+	{ "", 0 },
 };
 
 const struct config_name config_cache_types[] = {
 	{ "Unsafe", CACHE_TYPE_UNSAFE },
 	{ "Writeback", CACHE_TYPE_WRITEBACK },
-	{ NULL, 0 },
+	{ "", 0 },
 };
 
 const struct config_name config_io_engines[] = {
 	{ "Async", IO_ENGINE_ASYNC },
 	{ "Sync", IO_ENGINE_SYNC },
-	{ NULL, 0 },
+	{ "", 0 },
 };
 
 const char *config_name_of(const struct config_name *table, uint8_t value)
 {
-	while (table->name && table->value != value)
+	while (table->name[0] && table->value != value)
 		table++;
 	return table->name;
 }

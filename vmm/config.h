@@ -59,9 +59,9 @@ enum cpu_template {
 	CPU_TEMPLATE_V1N1,
 };
 
-/* A name in the API and its value. Tables end with a NULL name. */
+/* A name in the API and its value. Tables end with an empty name. */
 struct config_name {
-	const char *name;
+	char name[15];
 	uint8_t value;
 };
 

@@ -7,7 +7,7 @@
 const struct config_name config_cpu_templates[] = {
 	{ "V1N1", CPU_TEMPLATE_V1N1 },
 	{ "None", CPU_TEMPLATE_NONE },
-	{ NULL, 0 },
+	{ "", 0 },
 };
 
 int config_check_arch(const struct machine_config *m, struct err *e)

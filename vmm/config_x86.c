@@ -12,7 +12,7 @@ const struct config_name config_cpu_templates[] = {
 	{ "None", CPU_TEMPLATE_NONE },
 	{ "T2CL", CPU_TEMPLATE_T2CL },
 	{ "T2A", CPU_TEMPLATE_T2A },
-	{ NULL, 0 },
+	{ "", 0 },
 };
 
 int config_check_arch(const struct machine_config *m, struct err *e)

@@ -205,6 +205,7 @@ Test(decode, tables_are_sound)
 		for (k = 0; k < t->nr_fields; k++) {
 			const struct decode_field *f = &t->field[k];
 
+			cr_expect(strnlen(f->name, sizeof(f->name)) < sizeof(f->name));
 			cr_expect(f->offset + f->size <= t->size, "%s.%s", t->name, f->name);
 			cr_expect(f->has == DECODE_NO_HAS || f->has < t->size);
 			cr_expect(f->need != DECODE_OPTION || f->has != DECODE_NO_HAS);

@@ -183,7 +183,7 @@ static void check_field(size_t schema, const struct decode_field *f)
 	if (f->type != DECODE_ENUM || !strcmp(f->name, "cpu_template"))
 		return;
 	cr_assert(choice, "%s: no enum", f->name);
-	for (const struct config_name *n = f->names; n->name; n++)
+	for (const struct config_name *n = f->names; n->name[0]; n++)
 		cr_assert(lists(choice, n->name), "%s: %s", f->name, n->name);
 }
 

@@ -230,12 +230,13 @@ Test(routes, table_is_consistent)
 	for (size_t i = 0; i < nr_routes; i++) {
 		const struct route *r = &routes[i];
 
-		cr_assert(r->methods && r->states && r->path);
-		cr_assert(!r->fn == !!r->refusal, "%s", r->path);
-		cr_assert(r->path[0] != '/');
+		cr_assert(r->methods && r->states);
+		cr_assert(r->fn || r->refusal, "%s", r->path);
+		cr_assert(r->path[0] != '/' && strnlen(r->path, sizeof(r->path)) < sizeof(r->path));
 		/* a body is decoded exactly where a handler takes PUT or PATCH */
-		cr_assert(!!r->body == (r->fn && (r->methods & (ROUTE_PUT | ROUTE_PATCH))), "%s",
-			  r->path);
+		if (r->fn)
+			cr_assert(!!r->body == !!(r->methods & (ROUTE_PUT | ROUTE_PATCH)), "%s",
+				  r->path);
 	}
 }
 
