@@ -271,6 +271,7 @@ int jail_exec(struct jail *j, struct err *e)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	umask(j->umask);
 	prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+	jail_unlock(j);
 	j->executing = true;
 	syscall(SYS_execveat, j->exec_fd, "", argv, envp, AT_EMPTY_PATH);
 	j->executing = false;

@@ -148,6 +148,12 @@ int jail_set_limits(struct jail *j, struct err *e);
 int jail_drop_privileges(struct jail *j, struct err *e);
 int jail_exec(struct jail *j, struct err *e); /* returns on errors only */
 
+/*
+ * jail_unlock - let others start in this jail: the pid file tells them of us. All processes of this
+ * start hold the one lock, so this lets it go although some are still about to end.
+ */
+void jail_unlock(const struct jail *j);
+
 /* jail_undo - take back what the preparing steps and jail_write_pid() made. */
 void jail_undo(struct jail *j);
 

@@ -13,6 +13,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -25,7 +26,9 @@
 #define MODE_PID     0644
 
 /* Somebody else's start may be failing, and remove what we just found. */
-#define TRIES 8
+#define TRIES	      8
+#define LOCK_TRIES    2000
+#define LOCK_PAUSE_NS 1000000
 
 static const struct {
 	const char *name; /* NULL: from the command line */
@@ -177,7 +180,22 @@ static int check_free(const struct jail *j, struct err *e)
 	return 0;
 }
 
-/* <base>/<program>/<id>, and nobody else at work in it until we exec or end. */
+/* Nobody else at work in this jail until we exec or end: another start is short, or was killed. */
+static int lock(const struct jail *j, struct err *e)
+{
+	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_NS };
+	int tries;
+
+	for (tries = 0; flock(j->dirs[JAIL_DIR_ID].fd, LOCK_EX | LOCK_NB) < 0; tries++) {
+		if (errno != EWOULDBLOCK || tries == LOCK_TRIES)
+			return err_set(e, errno, "Another start in %s is under way",
+				       jail_path(j, JAIL_DIR_ID, NULL));
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
+/* <base>/<program>/<id>/root. */
 static int make_outer_dirs(struct jail *j, struct err *e)
 {
 	int ret, tries;
@@ -186,9 +204,8 @@ static int make_outer_dirs(struct jail *j, struct err *e)
 		ret = make_dir(j, JAIL_DIR_PROGRAM, e);
 		if (!ret)
 			ret = make_dir(j, JAIL_DIR_ID, e);
-		if (!ret && flock(j->dirs[JAIL_DIR_ID].fd, LOCK_EX | LOCK_NB) < 0)
-			return err_set(e, errno, "Another start in %s is under way",
-				       jail_path(j, JAIL_DIR_ID, NULL));
+		if (!ret)
+			ret = lock(j, e);
 		if (!ret)
 			ret = make_dir(j, JAIL_DIR_ROOT, e);
 		if (ret != -ENOENT)
@@ -312,6 +329,12 @@ int jail_write_pid(struct jail *j, struct err *e)
 	return ret;
 }
 
+void jail_unlock(const struct jail *j)
+{
+	if (j->dirs[JAIL_DIR_ID].fd >= 0)
+		flock(j->dirs[JAIL_DIR_ID].fd, LOCK_UN);
+}
+
 /* SHOULD give the directories inside to the VM's user. MUST NOT do so before all is in them. */
 int jail_hand_over(struct jail *j, struct err *e)
 {
@@ -351,4 +374,5 @@ void jail_undo_layout(struct jail *j)
 		else if (d->fd >= 0 && dir >= JAIL_DIR_ROOT)
 			(void)!fchown(d->fd, d->uid, d->gid);
 	}
+	jail_unlock(j);
 }

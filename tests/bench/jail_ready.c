@@ -26,9 +26,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define GIVE_UP_US 20e6
-#define PAUSE_NS   10000
-#define STARTS_MAX 256
+#define GIVE_UP_US  20e6
+#define PAUSE_NS    10000
+#define STARTS_MAX  256
 #define OPTIONS_MAX 64
 
 struct jail {
@@ -60,9 +60,10 @@ static double children_cpu_us(void)
 
 static void start(struct jail *j, char **argv, char *base)
 {
-	char *full[OPTIONS_MAX + 12] = { argv[0],  "--id",  j->id,    "--exec-file",
-					 argv[1],  "--uid", "1234",   "--gid",
-					 "1234",   "--chroot-base-dir", base };
+	char *full[OPTIONS_MAX + 12] = {
+		argv[0], "--id",  j->id,  "--exec-file",       argv[1], "--uid",
+		"1234",	 "--gid", "1234", "--chroot-base-dir", base
+	};
 	size_t n = 11;
 
 	for (char **a = argv + 2; *a && n < OPTIONS_MAX; a++)
@@ -131,9 +132,10 @@ static int round_once(int at_once, char *base, char **argv)
 
 		*j = (struct jail){ .addr.sun_family = AF_UNIX };
 		snprintf(j->id, sizeof(j->id), "b-%d-%d", (int)getpid(), count++);
-		snprintf(j->dir, sizeof(j->dir), "%s/%s/%s", base, name ? name + 1 : argv[1], j->id);
-		snprintf(j->addr.sun_path, sizeof(j->addr.sun_path), "%.70s/root/run/firecracker.socket",
-			 j->dir);
+		snprintf(j->dir, sizeof(j->dir), "%s/%s/%s", base, name ? name + 1 : argv[1],
+			 j->id);
+		snprintf(j->addr.sun_path, sizeof(j->addr.sun_path),
+			 "%.70s/root/run/firecracker.socket", j->dir);
 		start(j, argv, base);
 	}
 	while (left && now_us() - first_us < GIVE_UP_US) {
@@ -169,7 +171,8 @@ int main(int argc, char **argv)
 	prctl(PR_SET_TIMERSLACK, 1L); /* or each pause lasts 50 us longer */
 	prctl(PR_SET_CHILD_SUBREAPER, 1L);
 	if (argc < 6 || atoi(argv[2]) < 1 || atoi(argv[2]) > STARTS_MAX) {
-		fprintf(stderr, "usage: jail_ready ROUNDS AT_ONCE BASE JAILER PROGRAM [OPTION...]\n");
+		fprintf(stderr,
+			"usage: jail_ready ROUNDS AT_ONCE BASE JAILER PROGRAM [OPTION...]\n");
 		return 2;
 	}
 	for (int i = 0; i < atoi(argv[1]); i++) {
