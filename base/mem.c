@@ -6,6 +6,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,6 +17,9 @@
 
 #ifndef MAP_HUGE_2MB
 #define MAP_HUGE_2MB (21 << 26) /* linux/mman.h: log2 of the size at MAP_HUGE_SHIFT */
+#endif
+#ifndef MFD_HUGE_2MB
+#define MFD_HUGE_2MB (21U << 26)
 #endif
 
 /* Alignment of a region in host memory, so that the host can use 2 MiB pages at both levels. */
@@ -32,6 +36,7 @@ struct mem {
 	size_t nr;
 	uint64_t page_size;
 	bool hugetlb;
+	int fd; /* memfd with all regions, one after the other; -1: private */
 };
 
 /* The one translation. NULL unless [a, a+len) lies inside a single region. */
@@ -72,20 +77,23 @@ static uint8_t *map_aligned(uint64_t len, int flags)
 static int region_map(struct mem *m, const struct mem_range *range, enum mem_backing backing,
 		      struct err *e)
 {
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	int huge = m->hugetlb ? MAP_HUGETLB | MAP_HUGE_2MB : MAP_NORESERVE;
 	struct mem_region *r = &m->region[m->nr];
 
-	if (backing == MEM_BACKING_HUGETLB_2M)
-		flags |= MAP_HUGETLB | MAP_HUGE_2MB;
-	else
-		flags |= MAP_NORESERVE;
 	r->base = range->base.v;
 	r->len = range->len;
-	r->host = map_aligned(range->len, flags);
+	r->host = map_aligned(range->len,
+			      MAP_PRIVATE | MAP_ANONYMOUS | (m->fd < 0 ? huge : MAP_NORESERVE));
+	if (r->host != MAP_FAILED && m->fd >= 0 &&
+	    mmap(r->host, r->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | huge, m->fd,
+		 (off_t)mem_file_offset(m, m->nr)) == MAP_FAILED) {
+		munmap(r->host, r->len);
+		r->host = MAP_FAILED;
+	}
 	if (r->host == MAP_FAILED)
 		return err_set(e, errno ? errno : ENOMEM, "map %llu MiB of guest RAM%s",
 			       (unsigned long long)(range->len >> 20),
-			       backing == MEM_BACKING_HUGETLB_2M ? " in 2 MiB huge pages" : "");
+			       m->hugetlb ? " in 2 MiB huge pages" : "");
 	m->nr++;
 
 	/* Guest RAM never belongs in a core dump. */
@@ -95,34 +103,62 @@ static int region_map(struct mem *m, const struct mem_range *range, enum mem_bac
 	return 0;
 }
 
+/*
+ * One file for all regions. Who gets it may write into it, but not cut it: our next access would
+ * be SIGBUS.
+ */
+static int share(struct mem *m, uint64_t len, struct err *e)
+{
+	unsigned int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+
+	if (m->hugetlb)
+		flags |= MFD_HUGETLB | MFD_HUGE_2MB;
+	m->fd = memfd_create("guest RAM", flags);
+	if (m->fd < 0 || ftruncate(m->fd, (off_t)len) < 0 ||
+	    fcntl(m->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return err_set(e, errno, "memfd for %llu MiB of guest RAM",
+			       (unsigned long long)(len >> 20));
+	return 0;
+}
+
+static int regions_map(struct mem *m, const struct mem_range *ranges, size_t nr_ranges,
+		       enum mem_backing backing, struct err *e)
+{
+	uint64_t end = 0, sum = 0;
+	int ret;
+
+	for (size_t i = 0; i < nr_ranges; i++) {
+		const struct mem_range *r = &ranges[i];
+
+		if (r->len == 0 || r->base.v < end || r->base.v + r->len < r->base.v ||
+		    (r->base.v | r->len) % m->page_size)
+			return err_set(e, EINVAL, "guest RAM range %zu is not valid", i);
+		end = r->base.v + r->len;
+		sum += r->len;
+	}
+	ret = backing & MEM_SHARED ? share(m, sum, e) : 0;
+	for (size_t i = 0; !ret && i < nr_ranges; i++)
+		ret = region_map(m, &ranges[i], backing & ~(unsigned int)MEM_SHARED, e);
+	return ret;
+}
+
 int mem_create(struct mem **out, const struct mem_range *ranges, size_t nr_ranges,
 	       enum mem_backing backing, struct err *e)
 {
 	struct mem *m;
-	uint64_t end = 0;
+	int ret;
 
 	assert(nr_ranges >= 1 && nr_ranges <= MEM_REGIONS_MAX);
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return err_set(e, ENOMEM, "guest RAM");
+	m->fd = -1;
 	m->page_size = (uint64_t)getpagesize();
-	m->hugetlb = backing == MEM_BACKING_HUGETLB_2M;
-	for (size_t i = 0; i < nr_ranges; i++) {
-		const struct mem_range *r = &ranges[i];
-		int ret;
-
-		if (r->len == 0 || r->base.v < end || r->base.v + r->len < r->base.v ||
-		    (r->base.v | r->len) % m->page_size) {
-			ret = err_set(e, EINVAL, "guest RAM range %zu is not valid", i);
-			mem_destroy(m);
-			return ret;
-		}
-		end = r->base.v + r->len;
-		ret = region_map(m, r, backing, e);
-		if (ret) {
-			mem_destroy(m);
-			return ret;
-		}
+	m->hugetlb = (backing & ~(unsigned int)MEM_SHARED) == MEM_BACKING_HUGETLB_2M;
+	ret = regions_map(m, ranges, nr_ranges, backing, e);
+	if (ret) {
+		mem_destroy(m);
+		return ret;
 	}
 	*out = m;
 	return 0;
@@ -134,6 +170,7 @@ void mem_destroy(struct mem *m)
 		return;
 	for (size_t i = 0; i < m->nr; i++)
 		munmap(m->region[i].host, m->region[i].len);
+	fd_close(&m->fd);
 	free(m);
 }
 
@@ -161,6 +198,20 @@ uint64_t mem_host_base(const struct mem *m, size_t i)
 {
 	assert(i < m->nr);
 	return (uintptr_t)m->region[i].host;
+}
+
+int mem_fd(const struct mem *m)
+{
+	return m->fd;
+}
+
+uint64_t mem_file_offset(const struct mem *m, size_t i)
+{
+	uint64_t sum = 0;
+
+	while (i > 0)
+		sum += m->region[--i].len;
+	return sum;
 }
 
 bool mem_valid(const struct mem *m, gpa_t a, uint64_t len)
@@ -275,7 +326,7 @@ int mem_map_file(struct mem *m, gpa_t a, int fd, uint64_t offset, uint64_t len, 
 	if (!p)
 		return err_set(e, EFAULT, "place %llu bytes at guest address 0x%llx",
 			       (unsigned long long)len, (unsigned long long)a.v);
-	if (m->hugetlb || ((a.v ^ offset) & mask) || len < head + m->page_size)
+	if (m->hugetlb || m->fd >= 0 || ((a.v ^ offset) & mask) || len < head + m->page_size)
 		return copy_file(m, a, fd, offset, len, e);
 
 	pages = (len - head) & ~mask;

@@ -10,6 +10,10 @@
  * Guest RAM changes under our feet: each byte read may differ at the next read. So callers copy
  * first (mem_read, mem_load*) and decide on the copy.
  *
+ * Guest RAM can be shared with another process (a vhost-user back end), which then reads and writes
+ * it like the guest does. Whoever describes it to that process uses mem_fd and mem_file_offset, and
+ * names addresses inside it by their gpa_t; no pointer of ours ever leaves.
+ *
  * mem_create, mem_map_file and mem_destroy run on the thread that builds the machine; all other
  * functions may run on any thread.
  */
@@ -51,14 +55,17 @@ enum mem_backing {
 	MEM_BACKING_PAGES,	/* base pages; the host's own THP policy applies */
 	MEM_BACKING_THP,	/* madvise(MADV_HUGEPAGE) */
 	MEM_BACKING_HUGETLB_2M, /* hugetlbfs, 2 MiB pages, reserved at creation */
+	MEM_SHARED = 8,		/* or'ed in: all of it in one memfd, see mem_fd */
 };
 
 struct mem;
 
 /*
- * mem_create - map guest RAM: private, anonymous, not reserved (except hugetlb), zero-filled.
+ * mem_create - map guest RAM: not reserved (except hugetlb), zero-filled; private and anonymous,
+ * or with MEM_SHARED a memfd that can neither shrink nor grow.
  * @ranges: sorted, not overlapping, page-aligned; @nr_ranges 1..MEM_REGIONS_MAX.
- * On success *out is owned by the caller (mem_destroy). Errors: ENOMEM, EINVAL.
+ * On success *out is owned by the caller (mem_destroy). Errors: ENOMEM, EINVAL; with MEM_SHARED
+ * the errno of memfd_create, ftruncate or fcntl.
  */
 int mem_create(struct mem **out, const struct mem_range *ranges, size_t nr_ranges,
 	       enum mem_backing backing, struct err *e);
@@ -78,6 +85,13 @@ uint64_t mem_size(const struct mem *m);
  * Nothing else may follow this pointer: it carries no length.
  */
 uint64_t mem_host_base(const struct mem *m, size_t i);
+
+/*
+ * mem_fd - the memfd that holds guest RAM, owned by @m, or -1 when it is private. Region @i lies in
+ * it from byte mem_file_offset(m, i) on. For a process that shall see all of guest RAM.
+ */
+int mem_fd(const struct mem *m);
+uint64_t mem_file_offset(const struct mem *m, size_t i);
 
 /* mem_valid - whether [a, a+len) lies inside one RAM region. len 0 is valid anywhere in RAM. */
 bool mem_valid(const struct mem *m, gpa_t a, uint64_t len);
@@ -111,7 +125,8 @@ int mem_iov(const struct mem *m, gpa_t a, uint64_t len, struct iovec *iov, size_
  * mem_map_file - put @len bytes of @fd from @offset at guest address @a.
  * Whole pages are mapped MAP_PRIVATE over RAM where (@offset - a) is a multiple of the page size,
  * so that all VMs share them through the page cache and the guest's writes stay private; the ragged
- * ends, and everything where the alignment differs (or RAM is hugetlb), are copied. The caller has
+ * ends, and everything where the alignment differs (or RAM is hugetlb, or shared: its other users
+ * see the memfd and no mapping over it), are copied. The caller has
  * checked that the file is at least @offset + @len long; a file that is cut later makes accesses
  * raise SIGBUS. Errors: EFAULT (not in RAM), EIO (short read), errno of mmap or pread.
  */

@@ -33,6 +33,38 @@ static void teardown(void)
 
 TestSuite(mem, .init = setup, .fini = teardown);
 
+/* What another process maps from the memfd, region by region, is what we and a kernel file wrote. */
+Test(mem, shared)
+{
+	const struct mem_range ranges[] = { { GPA(0), MIB }, { GPA(HIGH), 2 * MIB } };
+	struct mem *s;
+	char name[] = "/tmp/test_mem.XXXXXX";
+	static uint8_t raw[PAGE];
+	int fd = mkstemp(name);
+
+	unlink(name);
+	cr_assert_eq(ftruncate(fd, 4 * (off_t)PAGE), 0);
+	cr_assert_eq(pwrite(fd, "kernel", 6, PAGE), 6);
+	cr_expect_eq(mem_fd(m), -1);
+	cr_assert_eq(mem_create(&s, ranges, 2, MEM_BACKING_PAGES | MEM_SHARED, &e), 0, "%s", e.msg);
+	cr_assert_eq(mem_write(s, GPA(7), "low", 3), 0);
+	cr_assert_eq(mem_write(s, GPA(HIGH + PAGE), "high", 4), 0);
+	cr_assert_eq(mem_map_file(s, GPA(HIGH + 2 * PAGE), fd, 0, 4 * PAGE, &e), 0);
+	cr_expect_eq(mem_file_offset(s, 0), 0);
+	cr_assert_eq(mem_file_offset(s, 1), MIB);
+	cr_assert_eq(pread(mem_fd(s), raw, PAGE, 0), PAGE);
+	cr_expect_eq(memcmp(raw + 7, "low", 3), 0);
+	cr_assert_eq(pread(mem_fd(s), raw, PAGE, (off_t)(MIB + PAGE)), PAGE);
+	cr_expect_eq(memcmp(raw, "high", 4), 0);
+	cr_assert_eq(pread(mem_fd(s), raw, PAGE, (off_t)(MIB + 3 * PAGE)), PAGE);
+	cr_expect_eq(memcmp(raw, "kernel", 6), 0);
+	/* whoever has it can make neither end of it go away */
+	cr_expect_neq(ftruncate(mem_fd(s), 0), 0);
+	cr_expect_neq(ftruncate(mem_fd(s), 4 * (off_t)MIB), 0);
+	close(fd);
+	mem_destroy(s);
+}
+
 static int create(const struct mem_range *ranges, size_t nr)
 {
 	struct mem *other = NULL;

@@ -20,7 +20,7 @@
 		}                                                                                  \
 	} while (0)
 
-void rig_init(struct rig *r)
+static void init(struct rig *r, enum mem_backing backing)
 {
 	static const struct mem_range ranges[] = {
 		{ .base = { 0 }, .len = RIG_RAM0_LEN },
@@ -29,7 +29,7 @@ void rig_init(struct rig *r)
 
 	*r = (struct rig){ .dev = NULL };
 	log_set_level(LOG_OFF);
-	MUST(mem_create(&r->mem, ranges, 2, MEM_BACKING_PAGES, NULL) == 0);
+	MUST(mem_create(&r->mem, ranges, 2, backing, NULL) == 0);
 	MUST(loop_create(&r->loop, NULL) == 0);
 	pthread_mutex_init(&r->lock, NULL);
 	r->host = (struct virtio_host){
@@ -40,6 +40,16 @@ void rig_init(struct rig *r)
 	};
 	for (unsigned int q = 0; q < 2; q++)
 		rig_ring(&r->q[q], RIG_RING(q), 0);
+}
+
+void rig_init(struct rig *r)
+{
+	init(r, MEM_BACKING_PAGES);
+}
+
+void rig_init_shared(struct rig *r)
+{
+	init(r, MEM_BACKING_PAGES | MEM_SHARED);
 }
 
 void rig_fini(struct rig *r)

@@ -49,6 +49,7 @@ struct rig {
 };
 
 void rig_init(struct rig *r);
+void rig_init_shared(struct rig *r); /* RAM in a memfd */
 void rig_fini(struct rig *r);
 
 /* Registers. */
