@@ -155,6 +155,12 @@ static void interrupt(struct virtio_dev *dev, uint32_t bit)
 	irq_raise(&dev->irq);
 }
 
+void virtio_interrupt(struct virtio_dev *dev)
+{
+	metric_inc(&dev->metrics.irq_triggers);
+	interrupt(dev, VIRTIO_MMIO_INT_VRING);
+}
+
 int virtio_signal(struct virtio_dev *dev, unsigned int q)
 {
 	struct vq *vq = &dev->queue[q].vq;
@@ -162,10 +168,8 @@ int virtio_signal(struct virtio_dev *dev, unsigned int q)
 
 	if (ret)
 		return ret;
-	if (vq_should_notify(vq)) {
-		metric_inc(&dev->metrics.irq_triggers);
-		interrupt(dev, VIRTIO_MMIO_INT_VRING);
-	}
+	if (vq_should_notify(vq))
+		virtio_interrupt(dev);
 	return 0;
 }
 

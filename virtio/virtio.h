@@ -174,6 +174,11 @@ bool virtio_has(const struct virtio_dev *dev, unsigned int bit);
 int virtio_signal(struct virtio_dev *dev, unsigned int q);
 
 /*
+ * virtio_interrupt - interrupt the guest because buffers were used. Any thread with the lock held.
+ */
+void virtio_interrupt(struct virtio_dev *dev);
+
+/*
  * virtio_config_changed - the device changed its config space: new generation, interrupt (2.5.1).
  * Loop thread with the lock held.
  */
