@@ -84,11 +84,15 @@ static void write_drive(struct json_writer *w, const struct drive_config *d)
 	write_opt_string(w, "partuuid", d->has_partuuid, d->partuuid);
 	json_write_bool(w, "is_root_device", d->is_root_device);
 	write_name(w, "cache_type", config_cache_types, d->cache_type);
-	json_write_bool(w, "is_read_only", d->is_read_only);
-	json_write_string(w, "path_on_host", d->path_on_host);
+	if (d->has_socket)
+		json_write_null(w, "is_read_only");
+	else
+		json_write_bool(w, "is_read_only", d->is_read_only);
+	write_opt_string(w, "path_on_host", !d->has_socket, d->path_on_host);
 	write_limiter(w, "rate_limiter", d->has_rate_limiter, &d->rate_limiter);
-	write_name(w, "io_engine", config_io_engines, d->io_engine);
-	json_write_null(w, "socket");
+	write_opt_string(w, "io_engine", !d->has_socket,
+			 config_name_of(config_io_engines, d->io_engine));
+	write_opt_string(w, "socket", d->has_socket, d->socket);
 	json_write_close(w, '}');
 }
 

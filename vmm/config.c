@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/fd.h"
+#include "virtio/vhost_user.h"
 #include "vmm/host_file.h"
 
 const struct config_name config_huge_pages[] = {
@@ -193,12 +194,10 @@ static int check_drive(const struct config *c, const struct drive_config *d, siz
 			       "Drive config error: no room for drive %s: at most %d drives "
 			       "can be configured",
 			       d->drive_id, CONFIG_SLOTS_MAX);
-	if (d->has_socket && !d->has_path_on_host && !d->has_is_read_only && !d->has_rate_limiter &&
-	    !d->has_io_engine)
-		return err_set(e, 0,
-			       "Drive config error: Unable to create the virtio block device: "
-			       "vhost-user drives (`socket`) are not supported yet");
-	if (d->has_socket || !d->has_path_on_host)
+	/* What a file needs says nothing about a back end, and the other way round. */
+	if (d->has_socket ? d->has_path_on_host || d->has_is_read_only || d->has_rate_limiter ||
+				    d->has_io_engine :
+			    !d->has_path_on_host)
 		return err_set(e, 0,
 			       "Drive config error: Unable to create the virtio block device: "
 			       "Invalid block config.");
@@ -224,6 +223,16 @@ int config_open_drive(const char *path, bool read_only, struct err *e)
 			      "Virtio backend error: Error manipulating the backing file:", e);
 }
 
+static int open_back_end(const struct drive_config *d, struct err *e)
+{
+	int fd;
+
+	if (!d->has_socket)
+		return config_open_drive(d->path_on_host, d->is_read_only, e);
+	fd = vhost_user_dial(d->socket, e);
+	return fd < 0 ? err_wrap(e, "Vhost user backend error: Vhost-user error") : fd;
+}
+
 int config_put_drive(struct config *c, const struct drive_config *d, struct err *e)
 {
 	size_t i = config_find_drive(c, d->drive_id);
@@ -232,7 +241,7 @@ int config_put_drive(struct config *c, const struct drive_config *d, struct err 
 	ret = check_drive(c, d, i, e);
 	if (ret)
 		return ret;
-	fd = config_open_drive(d->path_on_host, d->is_read_only, e);
+	fd = open_back_end(d, e);
 	if (fd < 0)
 		return err_wrap(e, "Drive config error: Unable to create the virtio block device");
 	if (i < c->nr_drives) {

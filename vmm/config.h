@@ -176,7 +176,7 @@ struct drive_config {
 	uint8_t cache_type; /* enum cache_type */
 	uint8_t io_engine;  /* enum io_engine */
 	struct limiter_config rate_limiter;
-	int fd; /* set by config_put_drive, owned by struct config */
+	int fd; /* file or connection, set by config_put_drive, owned by struct config */
 	char path_on_host[PATH_MAX];
 	char socket[PATH_MAX];
 };
@@ -284,8 +284,8 @@ int config_put_boot_source(struct config *c, const struct boot_source_config *b,
 
 /*
  * config_put_drive - add a drive or replace the one with the same id (in place; a new root moves to
- * the front). Opens the file. Errors: EINVAL (second root, vhost-user, bad combination), errno of
- * open.
+ * the front). Opens the file, or connects to the socket. Errors: EINVAL (second root, bad
+ * combination), errno of open or connect.
  */
 int config_put_drive(struct config *c, const struct drive_config *d, struct err *e);
 

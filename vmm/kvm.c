@@ -133,19 +133,33 @@ int kvm_add_irqfd(struct kvm *kvm, const struct irq *irq, struct err *e)
 	return 0;
 }
 
-int kvm_add_ioeventfd(struct kvm *kvm, gpa_t addr, uint32_t datamatch, int fd, struct err *e)
+static int ioeventfd(struct kvm *kvm, gpa_t addr, uint32_t datamatch, int fd, uint32_t flags)
 {
 	struct kvm_ioeventfd args = {
 		.datamatch = datamatch,
 		.addr = addr.v,
 		.len = sizeof(datamatch),
 		.fd = fd,
-		.flags = KVM_IOEVENTFD_FLAG_DATAMATCH,
+		.flags = KVM_IOEVENTFD_FLAG_DATAMATCH | flags,
 	};
 
-	if (fd_ioctl(kvm->vm_fd, KVM_IOEVENTFD, &args) < 0)
-		return err_set(e, errno, "KVM_IOEVENTFD at 0x%llx", (unsigned long long)addr.v);
+	return fd_ioctl(kvm->vm_fd, KVM_IOEVENTFD, &args) < 0 ? -errno : 0;
+}
+
+int kvm_add_ioeventfd(struct kvm *kvm, gpa_t addr, uint32_t datamatch, int fd, struct err *e)
+{
+	int ret = ioeventfd(kvm, addr, datamatch, fd, 0);
+
+	if (ret)
+		return err_set(e, -ret, "KVM_IOEVENTFD at 0x%llx", (unsigned long long)addr.v);
 	return 0;
+}
+
+int kvm_move_ioeventfd(struct kvm *kvm, gpa_t addr, uint32_t datamatch, int old, int fd)
+{
+	int ret = ioeventfd(kvm, addr, datamatch, old, KVM_IOEVENTFD_FLAG_DEASSIGN);
+
+	return ret ? ret : ioeventfd(kvm, addr, datamatch, fd, 0);
 }
 
 int kvm_create_vcpu(struct kvm *kvm, unsigned int index, struct err *e)

@@ -2,7 +2,8 @@
 /*
  * kvm.h - the VM as the kernel sees it: fds for /dev/kvm and the VM, and what is wired to it.
  *
- * Build time only, on the thread that builds the machine. Linux Documentation/virt/kvm/api.rst.
+ * Build time, on the thread that builds the machine; kvm_move_ioeventfd also later.
+ * Linux Documentation/virt/kvm/api.rst.
  */
 #pragma once
 
@@ -63,6 +64,12 @@ int kvm_add_irqfd(struct kvm *kvm, const struct irq *irq, struct err *e);
  * leaving KVM_RUN.
  */
 int kvm_add_ioeventfd(struct kvm *kvm, gpa_t addr, uint32_t datamatch, int fd, struct err *e);
+
+/*
+ * kvm_move_ioeventfd - the same, but @fd instead of @old, which was added before. A write between
+ * the two leaves KVM_RUN. 0 or -errno.
+ */
+int kvm_move_ioeventfd(struct kvm *kvm, gpa_t addr, uint32_t datamatch, int old, int fd);
 
 /* kvm_create_vcpu - fd of vCPU @index, or -errno with @e filled. */
 int kvm_create_vcpu(struct kvm *kvm, unsigned int index, struct err *e);

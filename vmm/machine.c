@@ -20,6 +20,15 @@
 #include "vmm/machine_arch.h"
 #include "vmm/terminal.h"
 
+/* Only with another process do we share guest RAM: its first touch of a page costs more then. */
+static bool needs_shared_memory(const struct config *c)
+{
+	for (size_t i = 0; i < c->nr_drives; i++)
+		if (c->drive[i].has_socket)
+			return true;
+	return false;
+}
+
 static int build_memory(struct machine *m, struct err *e)
 {
 	static const enum mem_backing backing[] = {
@@ -27,6 +36,7 @@ static int build_memory(struct machine *m, struct err *e)
 		[HUGE_PAGES_TRANSPARENT] = MEM_BACKING_THP,
 		[HUGE_PAGES_2M] = MEM_BACKING_HUGETLB_2M,
 	};
+	unsigned int shared = needs_shared_memory(m->config) ? MEM_SHARED : 0;
 	struct mem_range range[MEM_REGIONS_MAX];
 	size_t nr;
 	int ret;
@@ -34,7 +44,7 @@ static int build_memory(struct machine *m, struct err *e)
 	ret = arch_ram(m->config, range, &nr, e);
 	if (ret)
 		return ret;
-	ret = mem_create(&m->mem, range, nr, backing[m->config->machine.huge_pages], e);
+	ret = mem_create(&m->mem, range, nr, backing[m->config->machine.huge_pages] | shared, e);
 	if (ret)
 		return ret;
 	fatal_set_mem(m->mem);
@@ -139,11 +149,37 @@ static struct machine_device *add_device(struct machine *m, struct virtio_host *
 	if (arch_device_slot(m->nr_devices, &d->addr, &d->gsi, e))
 		return NULL;
 	pthread_mutex_init(&d->lock, NULL);
+	d->kvm = &m->kvm;
 	m->nr_devices++;
 	*host = (struct virtio_host){
 		.loop = m->loop, .mem = m->mem, .gsi = d->gsi, .lock = &d->lock
 	};
 	return d;
+}
+
+static int rewire_kick(void *ctx, int old, int now)
+{
+	struct machine_device *d = ctx;
+
+	return kvm_move_ioeventfd(d->kvm, gpa_add(d->addr, VIRTIO_MMIO_QUEUE_NOTIFY), 0, old, now);
+}
+
+static int create_vhost(struct machine_device *d, const struct drive_config *c,
+			const struct virtio_host *host, struct err *e)
+{
+	struct vhost_user_params params = {
+		.id = c->drive_id,
+		.path = c->socket,
+		.fd = c->fd,
+		.writeback = c->cache_type == CACHE_TYPE_WRITEBACK,
+		.rewire = rewire_kick,
+		.ctx = d,
+	};
+	int ret = vhost_user_create(&d->vhost, &params, host, e);
+
+	if (ret == 0)
+		d->virtio = vhost_user_virtio(d->vhost);
+	return ret;
 }
 
 static int build_drive(struct machine *m, const struct drive_config *c, struct err *e)
@@ -159,9 +195,10 @@ static int build_drive(struct machine *m, const struct drive_config *c, struct e
 
 	if (!d)
 		return err_wrap(e, "drive %s", c->drive_id);
-	if (blk_create(&d->blk, &params, &host, e))
+	if (c->has_socket ? create_vhost(d, c, &host, e) : blk_create(&d->blk, &params, &host, e))
 		return err_wrap(e, "drive %s", c->drive_id);
-	d->virtio = blk_virtio(d->blk);
+	if (d->blk)
+		d->virtio = blk_virtio(d->blk);
 	if (wire_device(m, d, e))
 		return err_wrap(e, "drive %s", c->drive_id);
 	return 0;
@@ -315,6 +352,7 @@ void machine_destroy(struct machine *m)
 		struct machine_device *d = &m->device[i - 1];
 
 		net_destroy(d->net);
+		vhost_user_destroy(d->vhost);
 		blk_destroy(d->blk);
 		pthread_mutex_destroy(&d->lock);
 	}

@@ -48,6 +48,12 @@ int machine_ctrl_alt_del(struct machine *m, struct err *e);
 int machine_set_drive_file(struct machine *m, size_t drive, const char *path, struct err *e);
 
 /*
+ * machine_update_vhost - read the config space of drive @drive, which has a socket, again from its
+ * back end; the guest is told when it changed. Errors as vhost_user_update.
+ */
+int machine_update_vhost(struct machine *m, size_t drive, struct err *e);
+
+/*
  * machine_limit_drive, machine_limit_net - new buckets for the drive or interface at this place of
  * the config, full and in force at once. A bucket that is not given stays as it is, and NULL
  * changes nothing; one with size or refill time 0 ends its limit.

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "virtio/blk.h"
 #include "virtio/net.h"
+#include "virtio/vhost_user.h"
 #include "vmm/config.h"
 #include "vmm/kvm.h"
 #include "vmm/machine.h"
@@ -25,10 +26,12 @@
 /* What an architecture keeps for itself; made by arch_create. */
 struct arch;
 
-/* A virtio device with what it stands on. Exactly one of blk and net is set. */
+/* A virtio device with what it stands on. Exactly one of blk, vhost and net is set. */
 struct machine_device {
 	struct blk *blk;
+	struct vhost_user *vhost;
 	struct net *net;
+	struct kvm *kvm; /* for vhost's kicks */
 	struct virtio_dev *virtio;
 	gpa_t addr; /* of its register window */
 	unsigned int gsi;

@@ -17,6 +17,10 @@ static void publish_device(struct machine *m, size_t i)
 		metrics_add_device(METRICS_BLOCK, c->drive[i].drive_id, &d->virtio->metrics,
 				   &blk_metrics(d->blk)->no_avail_buffer,
 				   NR_METRICS(struct blk_metrics));
+	else if (d->vhost)
+		metrics_add_device(METRICS_VHOST_USER, c->drive[i].drive_id, &d->virtio->metrics,
+				   &vhost_user_metrics(d->vhost)->init_time_us,
+				   NR_METRICS(struct vhost_user_metrics));
 	else
 		metrics_add_device(METRICS_NET, c->net[i - c->nr_drives].iface_id,
 				   &d->virtio->metrics, &net_metrics(d->net)->no_rx_avail_buffer,

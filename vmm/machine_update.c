@@ -36,7 +36,7 @@ static void limit(struct machine_device *d, unsigned int queue, const struct lim
 /* Devices were made in this order: all drives, then all interfaces. */
 static struct machine_device *drive_device(struct machine *m, size_t drive)
 {
-	assert(drive < m->nr_devices && m->device[drive].blk);
+	assert(drive < m->nr_devices && !m->device[drive].net);
 	return &m->device[drive];
 }
 
@@ -66,6 +66,17 @@ int machine_set_drive_file(struct machine *m, size_t drive, const char *path, st
 		return err_wrap(e, "Virtio backend error: Error manipulating the backing file");
 	}
 	return fd;
+}
+
+int machine_update_vhost(struct machine *m, size_t drive, struct err *e)
+{
+	struct machine_device *d = drive_device(m, drive);
+	int ret;
+
+	pthread_mutex_lock(&d->lock);
+	ret = vhost_user_update(d->vhost, e);
+	pthread_mutex_unlock(&d->lock);
+	return ret ? err_wrap(e, "Vhost user backend error: Vhost-user error") : 0;
 }
 
 void machine_limit_drive(struct machine *m, size_t drive, const struct limiter_config *c)

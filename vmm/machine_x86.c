@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <linux/kvm.h>
+#include <linux/virtio_blk.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -198,7 +199,7 @@ static int build_cmdline(struct machine *m, struct err *e)
 		ret = cmdline_add(line, "pci=off", e);
 	if (ret == 0 && c->nr_drives > 0 && c->drive[0].is_root_device)
 		ret = cmdline_add_root(line, c->drive[0].has_partuuid ? c->drive[0].partuuid : NULL,
-				       c->drive[0].is_read_only, e);
+				       m->device[0].virtio->features & 1 << VIRTIO_BLK_F_RO, e);
 	for (size_t i = 0; ret == 0 && i < m->nr_devices; i++)
 		ret = cmdline_add_virtio_mmio(line, m->device[i].addr.v, m->device[i].gsi, e);
 	return ret;

@@ -133,7 +133,7 @@ static void put_fields(struct text *t, const char *p, const struct metrics_part 
 /* Groups of single devices, and what they add up to. */
 static void put_devices(struct text *t, metric_t total[2][METRICS_FIELDS_MAX], metric_t irq[2])
 {
-	static const enum metrics_group group[] = { GROUP_BLOCK, GROUP_NET };
+	static const enum metrics_group group[] = { GROUP_BLOCK, GROUP_NET, GROUP_VHOST_USER };
 	size_t nr = __atomic_load_n(&metrics_nr_devs, __ATOMIC_ACQUIRE), i;
 
 	for (i = 0; i < nr; i++) {
@@ -147,7 +147,7 @@ static void put_devices(struct text *t, metric_t total[2][METRICS_FIELDS_MAX], m
 		text_char(t, '_');
 		text_str(t, d->id);
 		text_str(t, "\":");
-		put_fields(t, p, &d->part, total[d->kind]);
+		put_fields(t, p, &d->part, d->kind == METRICS_VHOST_USER ? NULL : total[d->kind]);
 		irq[0].v += metric_take(&d->virtio->irq_triggers);
 		irq[1].v += metric_take(&d->virtio->config_updates);
 	}
@@ -179,7 +179,7 @@ void metrics_put_json(struct text *t)
 		const struct metrics_part *part = &metrics_part[g];
 		struct metrics_word name;
 
-		if (g == GROUP_RTC && !part->m)
+		if (g == GROUP_VHOST_USER || (g == GROUP_RTC && !part->m))
 			break;
 		if (g == GROUP_BLOCK || g == GROUP_NET)
 			part = &sum[g == GROUP_NET];

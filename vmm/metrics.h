@@ -94,7 +94,7 @@ extern struct process_metrics metrics;
 
 /* Groups whose counters come and go with the machine; any of them may be missing. */
 enum metrics_source { METRICS_VCPU, METRICS_UART, METRICS_I8042, METRICS_RTC, METRICS_NR_SOURCES };
-enum metrics_device { METRICS_BLOCK, METRICS_NET };
+enum metrics_device { METRICS_BLOCK, METRICS_NET, METRICS_VHOST_USER };
 
 /*
  * metrics_set_source - @nr counters at @m are those of group @s, in the order of the schema; they
@@ -103,8 +103,8 @@ enum metrics_device { METRICS_BLOCK, METRICS_NET };
 void metrics_set_source(enum metrics_source s, metric_t *m, size_t nr);
 
 /*
- * metrics_add_device - groups block_<id> and net_<id>: @virtio and the @nr counters at @own. @id is
- * not copied. At most CONFIG_DEVICES_MAX of them.
+ * metrics_add_device - groups block_<id>, net_<id> and vhost_user_block_<id>: @virtio and the @nr
+ * counters at @own. @id is not copied. At most CONFIG_DEVICES_MAX of them.
  */
 void metrics_add_device(enum metrics_device kind, const char *id, struct virtio_metrics *virtio,
 			metric_t *own, size_t nr);

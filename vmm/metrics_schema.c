@@ -70,7 +70,9 @@ const char metrics_schema[] =
 	" plug_fails @plug_agg unplug_count unplug_bytes unplug_fails unplug_discard_fails"
 	" @unplug_agg state_count state_fails @state_agg unplug_all_count unplug_all_fails"
 	" @unplug_all_agg\n"
-	"rtc error_count missed_read_count missed_write_count\n";
+	"rtc error_count missed_read_count missed_write_count\n"
+	"vhost_user_block activate_fails cfg_fails =init_time_us =activate_time_us"
+	" =config_change_time_us\n";
 
 #define METRICS(s) (sizeof(s) / sizeof(metric_t))
 
@@ -128,7 +130,10 @@ void metrics_add_device(enum metrics_device kind, const char *id, struct virtio_
 		.kind = kind,
 		.id = id,
 		.virtio = virtio,
-		.part = { .m = &virtio->activate_fails, .nr = 3, .more = own, .nr_more = nr },
+		.part = { .m = &virtio->activate_fails,
+			  .nr = kind == METRICS_VHOST_USER ? 2 : 3,
+			  .more = own,
+			  .nr_more = nr },
 	};
 	__atomic_store_n(&metrics_nr_devs, metrics_nr_devs + 1, __ATOMIC_RELEASE);
 }

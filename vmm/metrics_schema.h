@@ -43,7 +43,8 @@ enum metrics_group {
 	GROUP_PMEM,
 	GROUP_INTERRUPTS,
 	GROUP_MEMORY_HOTPLUG,
-	GROUP_RTC, /* only where there is one */
+	GROUP_RTC,	  /* only where there is one */
+	GROUP_VHOST_USER, /* only its devices, without a sum */
 	NR_GROUPS,
 };
 

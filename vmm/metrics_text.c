@@ -80,11 +80,13 @@ static void put_type(struct text *t, const struct family *f)
 /* Number @i of group @g: of each device, or of the one source. */
 static void put_family(struct text *t, const struct family *f, unsigned int g, size_t i)
 {
-	const enum metrics_device kind = g == GROUP_NET ? METRICS_NET : METRICS_BLOCK;
+	const enum metrics_device kind = g == GROUP_NET	  ? METRICS_NET :
+					 g == GROUP_BLOCK ? METRICS_BLOCK :
+							    METRICS_VHOST_USER;
 	bool typed = false;
 	size_t d;
 
-	if (g != GROUP_BLOCK && g != GROUP_NET) {
+	if (g != GROUP_BLOCK && g != GROUP_NET && g != GROUP_VHOST_USER) {
 		const metric_t *m = metrics_at(&metrics_part[g], i);
 
 		if (!m)

@@ -55,7 +55,14 @@ int vmm_update_drive(struct vmm *v, const struct drive_update *u, struct err *e)
 	if (i == v->config.nr_drives)
 		return drive_refused("Failed perform action on device: Device not found", ENODEV,
 				     e);
-	if (!u->has_path_on_host && !u->has_rate_limiter)
+	/* Nothing to change is what asks a vhost-user drive to look at its back end again. */
+	if (d->has_socket && !u->has_path_on_host && !u->has_rate_limiter) {
+		if (machine_update_vhost(v->machine, i, &why) == 0)
+			return 0;
+		err_wrap(&why, "Block");
+		return drive_refused(why.msg, why.code, e);
+	}
+	if (d->has_socket || (!u->has_path_on_host && !u->has_rate_limiter))
 		return drive_refused("Block: Running method expected different backend.", EINVAL,
 				     e);
 	if (u->has_path_on_host) {

@@ -251,8 +251,12 @@ Test(config, drive_refusals)
 	cr_expect_eq(put_drive("a", "/tmp", false), -EISDIR);
 	cr_expect_eq(put_drive("a", "/dev/null", false), -EINVAL);
 	cr_expect(strstr(e.msg, "/dev/null is not a regular file or block device"));
-	cr_expect_eq(config_put_drive(&c, &d, &e), -EINVAL);
-	cr_expect(strstr(e.msg, "vhost-user drives (`socket`) are not supported yet"));
+	cr_expect_eq(config_put_drive(&c, &d, &e), -ENOENT);
+	cr_expect_str_eq(
+		e.msg,
+		"Drive config error: Unable to create the virtio block device: Vhost user "
+		"backend error: Vhost-user error: Failed to connect to UDS Unix stream: No such "
+		"file or directory (os error 2) /s");
 	d.has_io_engine = true;
 	cr_expect_eq(config_put_drive(&c, &d, &e), -EINVAL);
 	cr_expect(strstr(e.msg, "Invalid block config."));
