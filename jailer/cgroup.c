@@ -209,6 +209,9 @@ static int enable_controllers(struct jail *j, const struct jail_hierarchy *h, si
 	if (!t.len || t.cut)
 		return 0;
 	ret = write_file(h->fds[level], "cgroup.subtree_control", text);
+	/* Above what was delegated to a user that is the owner's affair: below it shows. */
+	if (ret == -EACCES && j->rootless)
+		return 0;
 	if (ret)
 		return err_set(e, -ret, "Failed to enable %s in level %zu of cgroup %s/%s", text,
 			       level, h->mount, j->parent_cgroup);
@@ -354,17 +357,20 @@ static int open_parent(struct jail *j, struct err *e)
 	return 0;
 }
 
-/*
- * SHOULD make the jail's cgroup in each hierarchy that one of its files belongs to, and set the
- * files. MUST NOT move a process yet, nor read the mount table when no cgroup was asked for.
- */
-int jail_make_cgroups(struct jail *j, struct err *e)
+/* What an ordinary user has to know about each failure. */
+static int explain(const struct jail *j, int ret, struct err *e)
+{
+	return ret && j->rootless ? err_wrap(e, "--rootless has only the cgroups of version 2 that "
+						"were delegated to this user and that it is in "
+						"(--parent-cgroup)") :
+				    ret;
+}
+
+static int make_all(struct jail *j, struct err *e)
 {
 	size_t i;
 	int ret;
 
-	if (!j->nr_cgroups && !j->parent_only)
-		return 0;
 	ret = find_hierarchies(j, e);
 	if (ret)
 		return ret;
@@ -390,6 +396,17 @@ int jail_make_cgroups(struct jail *j, struct err *e)
 			set_failed(c->hierarchy, j->parent_cgroup, j->id, c->file, ret, e);
 	}
 	return ret;
+}
+
+/*
+ * SHOULD make the jail's cgroup in each hierarchy that one of its files belongs to, and set the
+ * files. MUST NOT move a process yet, nor read the mount table when no cgroup was asked for.
+ */
+int jail_make_cgroups(struct jail *j, struct err *e)
+{
+	if (!j->nr_cgroups && !j->parent_only)
+		return 0;
+	return explain(j, make_all(j, e), e);
 }
 
 /* Whether a line "number:controllers:path" of /proc/self/cgroup shows us where we belong. */
@@ -460,8 +477,11 @@ int jail_join_cgroups(struct jail *j, struct err *e)
 		/* 0 is the writer itself, whatever it is called in its pid namespace. */
 		ret = write_file(h->fds[h->depth], h->v2 ? "cgroup.procs" : "tasks", "0");
 		if (ret)
-			return err_set(e, -ret, "Failed to move process to cgroup %s/%s/%s",
-				       h->mount, j->parent_cgroup, j->parent_only ? "" : j->id);
+			return explain(j,
+				       err_set(e, -ret, "Failed to move process to cgroup %s/%s/%s",
+					       h->mount, j->parent_cgroup,
+					       j->parent_only ? "" : j->id),
+				       e);
 		joined = true;
 	}
 	return joined ? check_inside(j, e) : 0;

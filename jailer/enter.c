@@ -12,6 +12,7 @@
 #include <linux/mount.h>
 #include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -156,7 +157,7 @@ int jail_separate_mounts(struct jail *j, struct err *e)
 {
 	struct mount_attr slave = { .propagation = 1 << 19 /* MS_SLAVE */ };
 
-	if (!j->new_mount_ns)
+	if (!j->new_mount_ns || j->rootless)
 		return 0;
 	if (unshare(CLONE_NEWNS) < 0)
 		return err_set(e, errno, "Failed to unshare into new mount namespace");
@@ -243,6 +244,7 @@ int jail_exec(struct jail *j, struct err *e)
 {
 	static char numbers[3][24], name[260];
 	static const char *argv[JAIL_ARGS_MAX + 12];
+	bool landlock = false;
 	char *const envp[] = { NULL };
 	const uint64_t us[3] = { j->start_us, j->forked ? 0 : j->start_cpu_us, j->parent_us };
 	struct text t = text_init(name, sizeof(name) - 1);
@@ -265,8 +267,15 @@ int jail_exec(struct jail *j, struct err *e)
 	argv[n++] = numbers[1];
 	argv[n++] = "--parent-cpu-time-us";
 	argv[n++] = numbers[2];
-	for (i = 0; i < j->nr_args; i++)
+	for (i = 0; i < j->nr_args; i++) {
 		argv[n++] = j->args[i];
+		landlock |= !strcmp(j->args[i], "--landlock");
+	}
+	/* The user's own files are all that is left to be protected from the VMM. */
+	if (j->rootless && !landlock) {
+		argv[n++] = "--landlock";
+		argv[n++] = "files";
+	}
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	umask(j->umask);

@@ -78,6 +78,8 @@ struct jail {
 	bool daemonize;
 	bool new_pid_ns;
 	bool new_mount_ns;
+	bool rootless; /* as an ordinary user; new_mount_ns goes with it */
+	bool new_net_ns;
 	unsigned int cgroup_version; /* 0: where the controller is */
 	const char *parent_cgroup;
 	bool parent_only; /* no --cgroup: move into the parent if there is one, version 2 */
@@ -132,6 +134,7 @@ int jail_close_fds(struct jail *j, struct err *e);
 int jail_open(struct jail *j, struct err *e);
 int jail_separate_mounts(struct jail *j, struct err *e); /* nothing without new_mount_ns */
 int jail_make_dirs(struct jail *j, struct err *e);
+int jail_new_user(struct jail *j, struct err *e); /* nothing without rootless */
 int jail_make_nodes(struct jail *j, struct err *e);
 int jail_make_cgroups(struct jail *j, struct err *e);
 
@@ -156,6 +159,10 @@ void jail_unlock(const struct jail *j);
 
 /* jail_undo - take back what the preparing steps and jail_write_pid() made. */
 void jail_undo(struct jail *j);
+
+/* A node of a jail without root: the host's @path, mounted as @name in @dir; and off again. */
+int jail_bind_node(int dir, const char *name, const char *path, struct err *e);
+void jail_unbind_node(const struct jail *j, int dir, const char *name, const char *path);
 
 /* Parts of jail_undo(). */
 void jail_undo_layout(struct jail *j);

@@ -248,6 +248,19 @@ int jail_make_dirs(struct jail *j, struct err *e)
 	return ret;
 }
 
+/* The same device on the host; valid until the next call. */
+static const char *node_path(size_t i)
+{
+	static char buf[32];
+	struct text t = text_init(buf, sizeof(buf) - 1);
+
+	text_str(&t, dirs[nodes[i].dir].shown + strlen("/root"));
+	text_char(&t, '/');
+	text_str(&t, nodes[i].name);
+	buf[t.len] = '\0';
+	return buf;
+}
+
 /* One node, and its owner, read back. Whatever had the name loses it; a link's target is safe. */
 static int make_node(struct jail *j, size_t i, struct err *e)
 {
@@ -257,6 +270,10 @@ static int make_node(struct jail *j, size_t i, struct err *e)
 	struct stat st;
 	int ret;
 
+	if (j->rootless) {
+		j->nodes_made |= 1u << i;
+		return jail_bind_node(dir, name, node_path(i), e);
+	}
 	ret = mknodat(dir, name, S_IFCHR | MODE_NODE, dev);
 	if (ret < 0 && errno == EEXIST) {
 		ret = unlinkat(dir, name, 0);
@@ -289,7 +306,8 @@ int jail_make_nodes(struct jail *j, struct err *e)
 
 	for (i = 0; i < NR_NODES; i++) {
 		ret = make_node(j, i, e);
-		if (ret && !nodes[i].optional)
+		/* Without root most have no tap of their own making, and so no use for tun. */
+		if (ret && !nodes[i].optional && !(j->rootless && nodes[i].dir == JAIL_DIR_NET))
 			return ret;
 	}
 	if (e)
@@ -361,9 +379,15 @@ void jail_undo_layout(struct jail *j)
 	char name[260];
 	size_t i;
 
-	for (i = 0; i < NR_NODES; i++)
-		if (j->nodes_made & 1u << i)
-			unlinkat(j->dirs[nodes[i].dir].fd, nodes[i].name, 0);
+	for (i = 0; i < NR_NODES; i++) {
+		const int fd = j->dirs[nodes[i].dir].fd;
+
+		if (!(j->nodes_made & 1u << i))
+			continue;
+		if (j->rootless)
+			jail_unbind_node(j, fd, nodes[i].name, node_path(i));
+		unlinkat(fd, nodes[i].name, 0);
+	}
 	if (j->pid_file_made && pid_file_name(j, name, sizeof(name), NULL) == 0)
 		unlinkat(j->dirs[JAIL_DIR_ROOT].fd, name, 0);
 	for (dir = NR_JAIL_DIRS; dir-- > JAIL_DIR_PROGRAM;) {

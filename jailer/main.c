@@ -48,8 +48,8 @@ _Noreturn void log_assert(unsigned int at, const char *file, const char *what)
 static int run(struct jail *j, struct err *e)
 {
 	static int (*const steps[])(struct jail *, struct err *) = {
-		jail_close_fds,	 jail_open,	    jail_separate_mounts, jail_make_dirs,
-		jail_make_nodes, jail_make_cgroups, jail_launch,
+		jail_close_fds, jail_open,	 jail_separate_mounts, jail_make_dirs,
+		jail_new_user,	jail_make_nodes, jail_make_cgroups,    jail_launch,
 	};
 	size_t i;
 	int ret = 0;

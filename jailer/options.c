@@ -6,7 +6,9 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/args.h"
 #include "jailer/jail.h"
@@ -37,6 +39,12 @@ static struct arg args[] = {
 	{ .name = "new-pid-ns", .help = "run it as process 1 of a new pid namespace" },
 	{ .name = "new-mount-ns",
 	  .help = "a private copy of the mount table too (costs more with each mount)" },
+	{ .name = "rootless",
+	  .help = "as an ordinary user, in namespaces of its own; --uid and --gid may be left out" },
+	{ .name = "new-net-ns",
+	  .requires = "rootless",
+	  .forbids = "netns",
+	  .help = "an empty network namespace (costs milliseconds)" },
 	{ .name = "cgroup",
 	  .takes_value = true,
 	  .values = cgroup_values,
@@ -205,28 +213,49 @@ static int parse_keep(struct jail *j, struct err *e)
 	return 0;
 }
 
-static int parse_ids(struct jail *j, struct err *e)
+/* An id of the command line; without root it can only be @own. */
+static int parse_id(const struct jail *j, const char *name, uint32_t own, uint32_t *id,
+		    struct err *e)
 {
-	const char *uid = args_value(args, NR_ARGS, "uid");
-	const char *gid = args_value(args, NR_ARGS, "gid");
-	uint64_t n;
+	const char *value = args_value(args, NR_ARGS, name);
+	uint64_t n = own;
 
 	/* The largest number means "leave it" to the kernel. */
-	if (!parse_u64(uid, UINT32_MAX - 1, &n))
-		return err_set(e, 0, "Invalid uid: %s", uid);
-	j->uid = (uid_t)n;
-	if (!parse_u64(gid, UINT32_MAX - 1, &n))
-		return err_set(e, 0, "Invalid gid: %s", gid);
-	j->gid = (gid_t)n;
+	if (value && !parse_u64(value, UINT32_MAX - 1, &n))
+		return err_set(e, 0, "Invalid %s: %s", name, value);
+	if (j->rootless && n != own)
+		return err_set(e, 0, "Invalid %s: %s: with --rootless it can only be your own, %u",
+			       name, value, own);
+	*id = (uint32_t)n;
 	return 0;
 }
 
-static int check_required(struct err *e)
+static int parse_ids(struct jail *j, struct err *e)
+{
+	int ret = parse_id(j, "uid", geteuid(), &j->uid, e);
+
+	return ret ? ret : parse_id(j, "gid", getegid(), &j->gid, e);
+}
+
+/* Where an ordinary user may make directories: that of its session, which goes with it. */
+static int parse_base(struct jail *j, struct err *e)
+{
+	j->base = args_value(args, NR_ARGS, "chroot-base-dir");
+	if (j->rootless && !args_given(args, NR_ARGS, "chroot-base-dir"))
+		j->base = getenv("XDG_RUNTIME_DIR");
+	if (!j->base || !*j->base)
+		return err_set(
+			e, 0,
+			"--rootless needs --chroot-base-dir where XDG_RUNTIME_DIR is not set");
+	return 0;
+}
+
+static int check_required(const struct jail *j, struct err *e)
 {
 	static const char *const names[] = { "id", "exec-file", "uid", "gid" };
 	size_t i;
 
-	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+	for (i = 0; i < (j->rootless ? 2 : sizeof(names) / sizeof(names[0])); i++)
 		if (!args_given(args, NR_ARGS, names[i]))
 			return err_set(e, 0,
 				       "Arguments parsing error: Argument '%s' required, but not "
@@ -245,16 +274,19 @@ int jail_options(struct jail *j, int argc, char *const *argv, struct err *e)
 		return ret;
 	if (ret < 0)
 		return err_wrap(e, "Arguments parsing error");
-	ret = check_required(e);
+	j->rootless = args_given(args, NR_ARGS, "rootless");
+	ret = check_required(j, e);
+	if (!ret)
+		ret = parse_base(j, e);
 	if (ret)
 		return ret;
 	j->id = args_value(args, NR_ARGS, "id");
 	j->exec_file = args_value(args, NR_ARGS, "exec-file");
-	j->base = args_value(args, NR_ARGS, "chroot-base-dir");
 	j->netns = args_value(args, NR_ARGS, "netns");
 	j->daemonize = args_given(args, NR_ARGS, "daemonize");
 	j->new_pid_ns = args_given(args, NR_ARGS, "new-pid-ns");
-	j->new_mount_ns = args_given(args, NR_ARGS, "new-mount-ns");
+	j->new_mount_ns = j->rootless || args_given(args, NR_ARGS, "new-mount-ns");
+	j->new_net_ns = args_given(args, NR_ARGS, "new-net-ns");
 	/* The name as given, not that of the file behind a link: clients build paths from it. */
 	slash = strrchr(j->exec_file, '/');
 	j->exec_name = slash ? slash + 1 : j->exec_file;

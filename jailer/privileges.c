@@ -31,9 +31,9 @@ static int drop_bounding(struct err *e)
 	return 0;
 }
 
-static int set_ids(uid_t uid, gid_t gid, struct err *e)
+static int set_ids(uid_t uid, gid_t gid, bool leave_groups, struct err *e)
 {
-	if (syscall(SYS_setgroups, 0, NULL) < 0)
+	if (leave_groups && syscall(SYS_setgroups, 0, NULL) < 0)
 		return err_set(e, errno, "Failed to leave all groups");
 	if (syscall(SYS_setresgid, gid, gid, gid) < 0)
 		return err_set(e, errno, "Failed to change to group %u", gid);
@@ -78,7 +78,8 @@ static int check(const struct jail *j, struct err *e)
 		if (uid[i] != j->uid || gid[i] != j->gid)
 			return err_set(e, EPERM, "User and group did not become %u and %u", j->uid,
 				       j->gid);
-	if (getgroups(0, NULL) != 0)
+	/* An ordinary user cannot leave a group: groups may also forbid. */
+	if (!j->rootless && getgroups(0, NULL) != 0)
 		return err_set(e, EPERM, "Supplementary groups are left");
 	if (!no_capabilities())
 		return err_set(e, EPERM, "Capabilities are left");
@@ -88,9 +89,9 @@ static int check(const struct jail *j, struct err *e)
 }
 
 /*
- * SHOULD become the VM's user and group, with no other group, no capability in any set (user 0
- * included), and no way to gain one by exec. MUST NOT let the VMM run if one of that did not
- * happen.
+ * SHOULD become the VM's user and group, with no other group (without root groups stay), no
+ * capability in any set (user 0 included), and no way to gain one by exec. MUST NOT let the VMM run
+ * if one of that did not happen.
  */
 int jail_drop_privileges(struct jail *j, struct err *e)
 {
@@ -102,7 +103,7 @@ int jail_drop_privileges(struct jail *j, struct err *e)
 		return err_set(e, errno, "Failed to forbid new privileges");
 	ret = drop_bounding(e);
 	if (!ret)
-		ret = set_ids(j->uid, j->gid, e);
+		ret = set_ids(j->uid, j->gid, !j->rootless, e);
 	if (ret)
 		return ret;
 	memset(none, 0, sizeof(none));
