@@ -54,7 +54,7 @@ def test_layout(jail: Start, options: tuple[str, ...]) -> None:
 @ALL_WAYS
 def test_process(jail: Start, options: tuple[str, ...]) -> None:
     """Who it is, what it may, what it holds and what it is called with."""
-    vm = jail("process", *options, env={"SECRET": "1"}, arguments=("--level", "Debug"))
+    vm = jail("process", *options, env={"SECRET": "1"}, extra_groups=[4, 24], arguments=("--level", "Debug"))
     status = vm.status()
     assert status["Uid"].split() == [str(UID)] * 4
     assert status["Gid"].split() == [str(GID)] * 4
@@ -286,10 +286,12 @@ def test_required(jailer: Path, missing: str) -> None:
     assert f"Argument '{missing}' required, but not found." in done.stderr
 
 
-def test_signals_reach_it(jail: Start) -> None:
-    """Blocked signals of whoever started the jailer are not the VM's."""
-    blocked = {signal.SIGTERM, signal.SIGHUP}
+def test_no_signal_is_blocked(jail: Start) -> None:
+    """Blocked signals of whoever started the jailer are not the VM's; it blocks its own two."""
+    blocked = {signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}
     vm = jail("signals", preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, blocked) and None)
+    mask = int(vm.status()["SigBlk"], 16)
+    assert not mask & (1 << (signal.SIGHUP - 1)) and not mask & (1 << (signal.SIGUSR1 - 1))
     vm.process.send_signal(signal.SIGTERM)
     assert vm.wait_exit() == -signal.SIGTERM
     assert not vm.sock.exists()

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from jail import GID, UID, Jail
+from jail import GID, UID, Jail, wait_until
 
 pytestmark = pytest.mark.native_ok
 
@@ -174,3 +175,29 @@ def test_not_executable_by_its_user(jail: Start, folder: Path, binary: Path) -> 
     vm = jail("private", exec_file=program, api=False)
     assert vm.wait_exit() == 1
     assert f"{program} may not be executed by user {UID}, group {GID}: Permission denied" in vm.said
+
+
+@pytest.fixture(scope="session")
+def escape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("escape") / "escape"
+    source = Path(__file__).resolve().parents[1] / "platform/escape.c"
+    headers = ["-idirafter", "/usr/include", "-idirafter", f"/usr/include/{os.uname().machine}-linux-gnu"]
+    subprocess.run(["musl-gcc", "-static", "-O2", *headers, "-o", str(out), str(source)], check=True)
+    return out
+
+
+@pytest.mark.parametrize("uid", [UID, 0])
+@pytest.mark.parametrize("options", [(), ("--new-pid-ns",), ("--new-mount-ns",)], ids=["chroot", "pid-ns", "mount-ns"])
+def test_ways_out(jail: Start, escape: Path, uid: int, options: tuple[str, ...]) -> None:
+    """A VMM that a guest took over, without any system call filter, as an ordinary user or as user 0."""
+    vm = jail("escape", *options, exec_file=escape, uid=uid, gid=uid, api=False)
+    assert vm.wait_exit() == 0
+    wait_until(lambda: "user-ns:" in vm.said, "the last way")
+    ways = {name: int(code) for name, _, code in (line.partition(": ") for line in vm.said.splitlines())}
+    assert len(ways) == 16
+    if uid == 0:  # it is already who it asks to become
+        assert ways.pop("setuid") == ways.pop("setgid") == 0
+    if options == ("--new-mount-ns",):
+        # Its root is no chroot any more, so the kernel allows this; what is there to mount is the jail.
+        ways.pop("user-ns")
+    assert {name for name, code in ways.items() if code == 0} == set(), ways
