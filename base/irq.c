@@ -25,6 +25,12 @@ void irq_fini(struct irq *irq)
 	fd_close(&irq->fd);
 }
 
+void irq_raise_now(struct irq *irq)
+{
+	if (!irq->edge || !irq->edge(irq->ctx, irq->gsi))
+		irq_raise(irq);
+}
+
 void irq_raise(struct irq *irq)
 {
 	uint64_t one = 1;

@@ -6,11 +6,16 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 struct irq {
 	int fd; /* eventfd, owned; -1 when not open */
 	unsigned int gsi;
+	/* A quicker way than the eventfd, for the loop; false: it failed. NULL: there is none. */
+	bool (*edge)(void *ctx, unsigned int gsi);
+	void *ctx;
 };
 
 /* irq_init - open the eventfd (close-on-exec, non-blocking). @gsi is kept for who wires it up. */
@@ -21,3 +26,6 @@ void irq_fini(struct irq *irq);
 
 /* irq_raise - one edge. Never blocks; edges that nobody has taken yet merge into one. */
 void irq_raise(struct irq *irq);
+
+/* irq_raise_now - the same on the loop thread, which may take the quicker way. */
+void irq_raise_now(struct irq *irq);

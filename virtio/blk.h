@@ -40,11 +40,12 @@ struct blk_metrics {
 };
 
 struct blk_params {
-	const char *id;	    /* drive id, for log lines */
-	int fd;		    /* file or block device; not owned, open until blk_destroy */
-	bool read_only;	    /* offers RO and refuses writes; fd may then be O_RDONLY */
-	bool writeback;	    /* offers FLUSH, which becomes fdatasync */
-	const char *serial; /* answer to GET_ID, at most BLK_ID_LEN bytes; NULL: from fstat */
+	const char *id;		/* drive id, for log lines */
+	int fd;			/* file or block device; not owned, open until blk_destroy */
+	bool read_only;		/* offers RO and refuses writes; fd may then be O_RDONLY */
+	bool writeback;		/* offers FLUSH, which becomes fdatasync, and CONFIG_WCE */
+	unsigned int nr_queues; /* one for each vCPU; 0 is 1, what is too many is cut */
+	const char *serial;	/* answer to GET_ID, at most BLK_ID_LEN bytes; NULL: from fstat */
 };
 
 /*

@@ -69,6 +69,13 @@ int vq_chain_push(struct vq_chain *c, const void *buf, size_t len)
 	return 0;
 }
 
+gpa_t vq_chain_last(const struct vq_chain *c)
+{
+	const struct vq_seg *seg = &c->seg[c->nr_readable + c->nr_writable - 1];
+
+	return gpa_add(seg->addr, seg->len - 1);
+}
+
 int vq_chain_skip_writable(struct vq_chain *c, uint64_t len)
 {
 	if (len > c->writable_left)

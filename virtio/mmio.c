@@ -275,7 +275,7 @@ static void mmio_write(void *ctx, uint64_t offset, const void *data, size_t len)
 	const struct reg *r;
 
 	if (offset >= VIRTIO_MMIO_CONFIG) {
-		virtio_config_write(dev, offset - VIRTIO_MMIO_CONFIG, len);
+		virtio_config_write(dev, offset - VIRTIO_MMIO_CONFIG, data, len);
 		return;
 	}
 	r = reg_find(offset, len);
@@ -304,7 +304,8 @@ static void window_show(struct virtio_dev *dev)
 		if (regs[i].read && regs[i].offset < VIRTIO_MMIO_CONFIG_GENERATION &&
 		    regs[i].offset != VIRTIO_MMIO_INTERRUPT_STATUS)
 			le32_put(w + regs[i].offset, regs[i].read(dev));
-	if (le32toh(*generation) == dev->config_generation)
+	if (le32toh(*generation) == dev->config_generation &&
+	    !memcmp(w + VIRTIO_MMIO_CONFIG, dev->config, dev->class->config_len))
 		return;
 	__atomic_store_n(generation, htole32(~dev->config_generation), __ATOMIC_SEQ_CST);
 	memcpy(w + VIRTIO_MMIO_CONFIG, dev->config, dev->class->config_len);

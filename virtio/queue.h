@@ -143,6 +143,9 @@ int vq_chain_pull(struct vq_chain *c, void *buf, size_t len);
  */
 int vq_chain_push(struct vq_chain *c, const void *buf, size_t len);
 
+/* vq_chain_last - where the last writable byte is. Only for chains that have one. */
+gpa_t vq_chain_last(const struct vq_chain *c);
+
 /* vq_chain_skip_writable - advance the write cursor over @len bytes. 0 or -ENOSPC. */
 int vq_chain_skip_writable(struct vq_chain *c, uint64_t len);
 

@@ -152,7 +152,10 @@ static void show(struct virtio_dev *dev)
 static void interrupt(struct virtio_dev *dev, uint32_t bit)
 {
 	__atomic_fetch_or(dev->isr, htole32(bit), __ATOMIC_SEQ_CST);
-	irq_raise(&dev->irq);
+	if (bit == VIRTIO_MMIO_INT_VRING)
+		irq_raise_now(&dev->irq);
+	else
+		irq_raise(&dev->irq); /* vCPU threads, too */
 }
 
 void virtio_interrupt(struct virtio_dev *dev)
@@ -354,8 +357,13 @@ void virtio_config_read(struct virtio_dev *dev, uint64_t offset, void *data, siz
 	memcpy(data, dev->config + offset, len);
 }
 
-void virtio_config_write(struct virtio_dev *dev, uint64_t offset, size_t len)
+void virtio_config_write(struct virtio_dev *dev, uint64_t offset, const void *data, size_t len)
 {
+	if (len == 1 && dev->class->config_write &&
+	    dev->class->config_write(dev, offset, *(const uint8_t *)data)) {
+		show(dev);
+		return;
+	}
 	metric_inc(&dev->metrics.cfg_fails);
 	log_guest("%s: refused a write of %zu bytes to config space at 0x%llx", dev->name, len,
 		  (unsigned long long)offset);

@@ -59,6 +59,12 @@ struct virtio_class {
 	void (*reset)(struct virtio_dev *dev);
 
 	/*
+	 * vCPU thread: the driver writes byte @offset of config space. Returns whether it may;
+	 * NULL: never.
+	 */
+	bool (*config_write)(struct virtio_dev *dev, uint64_t offset, uint8_t v);
+
+	/*
 	 * Loop thread: queue @q was kicked and is ready. Do a bounded amount of work.
 	 * 0: nothing left and kicks are enabled. 1: more to do, call again after other watches had
 	 * their turn. -EBADMSG: the guest broke a rule (vq->fault); any other -errno: the host
@@ -262,5 +268,5 @@ int virtio_notify(struct virtio_dev *dev, uint32_t q);
  */
 void virtio_config_read(struct virtio_dev *dev, uint64_t offset, void *data, size_t len);
 
-/* virtio_config_write - none of our fields is writable: counted and ignored. */
-void virtio_config_write(struct virtio_dev *dev, uint64_t offset, size_t len);
+/* virtio_config_write - what the device does not take is counted and ignored. */
+void virtio_config_write(struct virtio_dev *dev, uint64_t offset, const void *data, size_t len);

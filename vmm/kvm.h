@@ -60,6 +60,12 @@ int kvm_create_irqchip(struct kvm *kvm, struct err *e);
 int kvm_add_irqfd(struct kvm *kvm, const struct irq *irq, struct err *e);
 
 /*
+ * kvm_irq_edge - struct irq.edge with a struct kvm: an edge at a pin of the in-kernel interrupt
+ * controller. An irqfd that does not carry a message wakes a worker thread of the host's first.
+ */
+bool kvm_irq_edge(void *kvm, unsigned int gsi);
+
+/*
  * kvm_add_ioeventfd - a 4-byte write of @datamatch to MMIO address @addr signals @fd instead of
  * leaving KVM_RUN.
  */

@@ -6,6 +6,8 @@
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
 
+#include "base/fd.h"
+
 #include "boot/layout_x86.h"
 #include "vmm/kvm.h"
 
@@ -21,4 +23,16 @@ int kvm_create_irqchip(struct kvm *kvm, struct err *e)
 	if (ioctl(kvm->vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
 		return err_set(e, errno, "KVM_CREATE_IRQCHIP");
 	return 0;
+}
+
+bool kvm_irq_edge(void *kvm, unsigned int gsi)
+{
+	const struct kvm *k = kvm;
+	struct kvm_irq_level line = { .irq = gsi, .level = 1 };
+
+	if (fd_ioctl(k->vm_fd, KVM_IRQ_LINE, &line) < 0)
+		return false;
+	line.level = 0;
+	fd_ioctl(k->vm_fd, KVM_IRQ_LINE, &line);
+	return true;
 }

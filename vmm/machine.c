@@ -123,6 +123,8 @@ static int wire_device(struct machine *m, struct machine_device *d, struct err *
 	};
 	int ret = bus_add(&m->mmio, &range, e);
 
+	d->virtio->irq.edge = kvm_irq_edge;
+	d->virtio->irq.ctx = &m->kvm;
 	if (ret == 0)
 		ret = kvm_add_irqfd(&m->kvm, virtio_irq(d->virtio), e);
 	for (unsigned int q = 0; ret == 0 && q < virtio_nr_queues(d->virtio); q++)
@@ -191,6 +193,7 @@ static int build_drive(struct machine *m, const struct drive_config *c, struct e
 		.fd = c->fd,
 		.read_only = c->is_read_only,
 		.writeback = c->cache_type == CACHE_TYPE_WRITEBACK,
+		.nr_queues = m->config->machine.vcpu_count,
 	};
 
 	if (!d)

@@ -455,7 +455,7 @@ Test(virtio_mmio, unknown_registers)
 Test(virtio_mmio, config_space)
 {
 	static const size_t len[] = { 1, 2, 4, 8 };
-	static const uint64_t end = offsetof(struct virtio_blk_config, geometry);
+	static const uint64_t end = offsetof(struct virtio_blk_config, max_secure_erase_sectors);
 	uint8_t truth[VIRTIO_CONFIG_MAX];
 
 	memcpy(truth, r->dev->config, sizeof(truth));

@@ -38,7 +38,7 @@ static void init(struct rig *r, enum mem_backing backing)
 		.gsi = 5,
 		.lock = &r->lock,
 	};
-	for (unsigned int q = 0; q < 2; q++)
+	for (unsigned int q = 0; q < RIG_QUEUES; q++)
 		rig_ring(&r->q[q], RIG_RING(q), 0);
 }
 

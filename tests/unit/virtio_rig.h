@@ -23,6 +23,7 @@
 
 /* Where the rig puts things: rings per queue, indirect tables, small buffers, data. */
 #define RIG_RING(q)  (0x10000ULL + 0x10000ULL * (q))
+#define RIG_QUEUES   3
 #define RIG_INDIRECT 0x40000ULL
 #define RIG_SMALL    0x80000ULL
 #define RIG_DATA     0x100000ULL
@@ -45,7 +46,7 @@ struct rig {
 	struct virtio_host host;
 	struct virtio_dev *dev; /* set by the test */
 	struct watch *tap;	/* set by the test for network devices */
-	struct rig_queue q[2];
+	struct rig_queue q[RIG_QUEUES];
 };
 
 void rig_init(struct rig *r);

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * blk_device.h - the inside of a disk, shared by blk.c (the device) and blk_request.c (its
+ * requests). Only for virtio/blk*.c and its tests. Threads: see virtio.h.
+ */
+#pragma once
+
+#include <linux/virtio_blk.h>
+
+#include "base/byteorder.h"
+#include "virtio/blk.h"
+#include "virtio/blk_engine.h"
+
+#define SECTOR_SIZE 512u
+
+/* A full chain without header and status (5.2.4, seg_max). */
+#define BLK_SEG_MAX (VQ_SIZE_MAX - 2)
+
+/*
+ * One range of a discard or of write zeroes, and ranges in a request: enough that trimming a file
+ * system takes few requests, few enough that each is a short stop.
+ */
+#define BLK_TRIM_SECTORS (64u << 20 >> 9)
+#define BLK_ZERO_SECTORS (16u << 20 >> 9)
+#define BLK_TRIM_SEGS	 16u
+
+/* As many as vCPUs, up to here: one loop serves them all, so more only cost memory. */
+#define BLK_QUEUES_MAX 4u
+
+/* The request that is being worked on. */
+struct blk_request {
+	bool busy;
+	uint8_t queue;
+	uint8_t status; /* VIRTIO_BLK_S_* */
+	uint8_t op;	/* enum blk_op, when there is something left to do */
+	uint16_t head;
+	uint32_t type;	   /* VIRTIO_BLK_T_* */
+	uint32_t written;  /* bytes written to the guest so far, from the first writable one */
+	uint32_t writable; /* bytes that it can write to, the status included */
+	uint64_t offset;   /* bytes from the start of the disk */
+	uint64_t left;	   /* bytes of data, or ranges of a trim, still to do */
+	gpa_t status_at;
+	uint64_t start_us;
+};
+
+struct blk {
+	struct virtio_dev dev;
+	struct blk_metrics metrics;
+	struct blk_engine engine;
+	uint64_t nr_sectors;
+	uint64_t now_us; /* the time, as last looked at */
+	uint32_t done;	 /* queues on which something was completed and not yet signalled */
+	uint32_t held;	 /* queues that rest because the limits allow no more */
+	bool read_only;
+	bool writeback;
+	bool has_serial; /* id was configured and does not come from the file */
+	char id[BLK_ID_LEN];
+	struct blk_request req;
+	struct virtio_blk_discard_write_zeroes trim[BLK_TRIM_SEGS];
+	struct vq_chain chain;
+	struct iovec iov[VQ_SIZE_MAX];
+};
+
+static inline struct blk *to_blk(struct virtio_dev *dev)
+{
+	_Static_assert(offsetof(struct blk, dev) == 0, "dev is first");
+	return (struct blk *)(void *)dev;
+}
+
+/* blk_queue_work - virtio_class.queue_work. */
+int blk_queue_work(struct virtio_dev *dev, unsigned int q);
+
+/* blk_finish_slices - do all of the request that is being worked on, if any. Loop thread. */
+void blk_finish_slices(struct blk *blk);

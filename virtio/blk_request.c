@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * blk_request.c - a disk's requests, from chain to engine and back; see blk_device.h.
+ *
+ * One request is worked on at a time, in slices, so that neither many requests nor a huge one keep
+ * the loop from its other watches, or a vCPU that reads a register waiting for the device's lock.
+ * Loop thread. virtio 1.2: 5.2.6.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "virtio/blk_device.h"
+
+/*
+ * Work per event: some ten microseconds on a page cache, a millisecond or two on a disk that has to
+ * be asked.
+ */
+#define BLK_REQS_PER_EVENT  64
+#define BLK_BYTES_PER_EVENT (256u << 10)
+
+/*
+ * Whether @len bytes from @sector lie on the disk. The sum over all segments is judged, and
+ * without adding: sector + length may wrap, and N segments may each fit where all together do not.
+ */
+static bool on_disk(const struct blk *blk, uint64_t sector, uint64_t len)
+{
+	return len % SECTOR_SIZE == 0 && sector <= blk->nr_sectors &&
+	       len / SECTOR_SIZE <= blk->nr_sectors - sector;
+}
+
+/* Whether a write has to be on stable storage when it is answered (5.2.5.2, 5.2.6.2). */
+static bool writes_through(const struct blk *blk)
+{
+	if (!blk->writeback)
+		return false; /* an operator who chose Unsafe asked for speed */
+	if (virtio_has(&blk->dev, VIRTIO_BLK_F_CONFIG_WCE))
+		return !blk->dev.config[offsetof(struct virtio_blk_config, wce)];
+	return !virtio_has(&blk->dev, VIRTIO_BLK_F_FLUSH);
+}
+
+static uint8_t begin_transfer(struct blk *blk, enum blk_op op, uint64_t sector, uint64_t len)
+{
+	struct blk_request *req = &blk->req;
+
+	if (!on_disk(blk, sector, len) || (op == BLK_OP_WRITE && blk->read_only))
+		return VIRTIO_BLK_S_IOERR;
+	req->op = (uint8_t)op;
+	req->offset = sector * SECTOR_SIZE;
+	req->left = len;
+	return VIRTIO_BLK_S_OK;
+}
+
+/* One range of a trim: its flags decide first (5.2.6.2), then whether it may be done. */
+static uint8_t judge_range(const struct blk *blk, const struct virtio_blk_discard_write_zeroes *r)
+{
+	uint32_t flags = le32toh(r->flags), nr = le32toh(r->num_sectors);
+	bool zero = blk->req.type == VIRTIO_BLK_T_WRITE_ZEROES;
+
+	if (flags & ~(zero ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0u))
+		return VIRTIO_BLK_S_UNSUPP;
+	if (nr > (zero ? BLK_ZERO_SECTORS : BLK_TRIM_SECTORS) ||
+	    !on_disk(blk, le64toh(r->sector), (uint64_t)nr * SECTOR_SIZE))
+		return VIRTIO_BLK_S_IOERR;
+	return VIRTIO_BLK_S_OK;
+}
+
+/* Discard and write zeroes: copy the ranges and judge them all before anything is done. */
+static uint8_t begin_trim(struct blk *blk, unsigned int feature)
+{
+	struct vq_chain *c = &blk->chain;
+	size_t nr = c->readable_left / sizeof(blk->trim[0]);
+	uint8_t status = VIRTIO_BLK_S_OK;
+
+	if (!virtio_has(&blk->dev, feature))
+		return VIRTIO_BLK_S_UNSUPP;
+	/* Neither is offered for a disk that only can be read. */
+	if (nr == 0 || nr > BLK_TRIM_SEGS || c->readable_left % sizeof(blk->trim[0]) ||
+	    vq_chain_pull(c, blk->trim, nr * sizeof(blk->trim[0])))
+		return VIRTIO_BLK_S_IOERR;
+	for (size_t i = 0; i < nr && status == VIRTIO_BLK_S_OK; i++)
+		status = judge_range(blk, &blk->trim[i]);
+	if (status == VIRTIO_BLK_S_OK)
+		blk->req.left = nr;
+	return status;
+}
+
+static uint8_t run_flush(struct blk *blk)
+{
+	struct blk_io io = { .op = BLK_OP_FLUSH };
+
+	if (!virtio_has(&blk->dev, VIRTIO_BLK_F_FLUSH))
+		return VIRTIO_BLK_S_UNSUPP;
+	if (blk_engine_run(&blk->engine, &io))
+		return VIRTIO_BLK_S_IOERR;
+	metric_inc(&blk->metrics.flush_count);
+	return VIRTIO_BLK_S_OK;
+}
+
+static uint8_t run_get_id(struct blk *blk)
+{
+	struct vq_chain *c = &blk->chain;
+	uint64_t n = c->writable_left - 1;
+
+	if (n > BLK_ID_LEN)
+		n = BLK_ID_LEN;
+	if (vq_chain_push(c, blk->id, (size_t)n))
+		return VIRTIO_BLK_S_IOERR;
+	blk->req.written = (uint32_t)n;
+	return VIRTIO_BLK_S_OK;
+}
+
+/* The request's header is known: find out what it transfers, and whether that is on the disk. */
+static uint8_t judge(struct blk *blk, uint64_t sector)
+{
+	const struct vq_chain *c = &blk->chain;
+
+	switch (blk->req.type) {
+	case VIRTIO_BLK_T_IN:
+		return begin_transfer(blk, BLK_OP_READ, sector, c->writable_left - 1);
+	case VIRTIO_BLK_T_OUT:
+		return begin_transfer(blk, BLK_OP_WRITE, sector, c->readable_left);
+	case VIRTIO_BLK_T_DISCARD:
+		return begin_trim(blk, VIRTIO_BLK_F_DISCARD);
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		return begin_trim(blk, VIRTIO_BLK_F_WRITE_ZEROES);
+	case VIRTIO_BLK_T_FLUSH:
+	case VIRTIO_BLK_T_GET_ID:
+		return VIRTIO_BLK_S_OK;
+	default:
+		return VIRTIO_BLK_S_UNSUPP;
+	}
+}
+
+static bool is_trim(const struct blk_request *req)
+{
+	return req->type == VIRTIO_BLK_T_DISCARD || req->type == VIRTIO_BLK_T_WRITE_ZEROES;
+}
+
+/*
+ * Start the request in blk->chain. 0; 1 when it has to wait for its limits and was put back;
+ * -EBADMSG when there is no way to answer it.
+ */
+static int begin(struct blk *blk, unsigned int q)
+{
+	struct vq_chain *c = &blk->chain;
+	struct blk_request *req = &blk->req;
+	struct vq *vq = &blk->dev.queue[q].vq;
+	uint8_t header[sizeof(struct virtio_blk_outhdr)];
+
+	/* 5.2.6: the header comes first, the last writable byte is the status. */
+	if (c->writable_left < 1 || vq_chain_pull(c, header, sizeof(header))) {
+		metric_inc(&blk->metrics.invalid_reqs_count);
+		return vq_refuse(vq, "disk request without header or status");
+	}
+	*req = (struct blk_request){
+		.busy = true,
+		.queue = (uint8_t)q,
+		.head = c->head,
+		.type = le32_get(header + offsetof(struct virtio_blk_outhdr, type)),
+		.writable = (uint32_t)c->writable_left,
+		.status_at = vq_chain_last(c),
+		.start_us = blk->now_us,
+	};
+	req->status = judge(blk, le64_get(header + offsetof(struct virtio_blk_outhdr, sector)));
+	/* Only bytes that will be moved are charged; a refused request costs its operation. */
+	if (!virtio_admit(&blk->dev, 0, is_trim(req) ? 0 : req->left)) {
+		req->busy = false;
+		vq_unpop(vq, c);
+		blk->held |= 1u << q;
+		return 1;
+	}
+	if (req->type == VIRTIO_BLK_T_FLUSH)
+		req->status = run_flush(blk);
+	else if (req->type == VIRTIO_BLK_T_GET_ID)
+		req->status = run_get_id(blk);
+	return 0;
+}
+
+static void failed(struct blk_request *req, uint8_t status)
+{
+	req->status = status;
+	req->left = 0;
+}
+
+/* One range of a trim. */
+static void trim(struct blk *blk)
+{
+	struct blk_request *req = &blk->req;
+	const struct virtio_blk_discard_write_zeroes *r = &blk->trim[--req->left];
+	struct blk_io io = {
+		.op = BLK_OP_DISCARD,
+		.durable = writes_through(blk),
+		.offset = le64toh(r->sector) * SECTOR_SIZE,
+		.len = (uint64_t)le32toh(r->num_sectors) * SECTOR_SIZE,
+	};
+	int ret;
+
+	if (io.len == 0)
+		return;
+	if (req->type == VIRTIO_BLK_T_WRITE_ZEROES)
+		io.op = r->flags ? BLK_OP_ZERO_UNMAP : BLK_OP_ZERO;
+	ret = blk_engine_run(&blk->engine, &io);
+	if (ret)
+		failed(req, ret == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR);
+}
+
+/* Transfer up to @budget bytes of the request. Returns the bytes it took. */
+static uint64_t transfer(struct blk *blk, uint64_t budget)
+{
+	struct blk_request *req = &blk->req;
+	bool in = req->op == BLK_OP_READ;
+	struct blk_io io = {
+		.op = (enum blk_op)req->op,
+		.offset = req->offset,
+		.iov = blk->iov,
+	};
+	uint64_t want = req->left < budget ? req->left : budget;
+	int64_t n = vq_chain_iov(&blk->chain, in ? VQ_WRITABLE : VQ_READABLE, want, blk->iov,
+				 &io.nr_iov, VQ_SIZE_MAX);
+
+	if (n <= 0) {
+		failed(req, VIRTIO_BLK_S_IOERR);
+		return want;
+	}
+	io.len = (uint64_t)n;
+	io.durable = !in && writes_through(blk);
+	if (blk_engine_run(&blk->engine, &io)) {
+		failed(req, VIRTIO_BLK_S_IOERR);
+		return want;
+	}
+	req->offset += (uint64_t)n;
+	req->left -= (uint64_t)n;
+	if (in)
+		req->written += (uint32_t)n;
+	metric_add(in ? &blk->metrics.read_bytes : &blk->metrics.write_bytes, (uint64_t)n);
+	return (uint64_t)n;
+}
+
+/* A slice of the request. Returns what it took of the event's budget. */
+static uint64_t step(struct blk *blk, uint64_t budget)
+{
+	if (!is_trim(&blk->req))
+		return transfer(blk, budget);
+	trim(blk);
+	return budget; /* a range may be long: one per event */
+}
+
+/* Write the status byte and give the chain back. 0 or -EBADMSG. */
+static int finish(struct blk *blk, struct blk_request *req)
+{
+	uint64_t us = 0;
+
+	/* After an error the status is not next to what was written, which len counts (2.7.8.2). */
+	if (mem_write(blk->dev.host.mem, req->status_at, &req->status, 1) == 0 &&
+	    req->written == req->writable - 1)
+		req->written++;
+	req->busy = false;
+	blk->done |= 1u << req->queue;
+	if (req->status == VIRTIO_BLK_S_OK &&
+	    (req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_OUT)) {
+		blk->now_us = virtio_now_us();
+		us = blk->now_us - req->start_us;
+	}
+	if (req->status != VIRTIO_BLK_S_OK) {
+		metric_inc(&blk->metrics.execute_fails);
+	} else if (req->type == VIRTIO_BLK_T_IN) {
+		metric_inc(&blk->metrics.read_count);
+		virtio_agg_add(&blk->metrics.read_agg, us);
+	} else if (req->type == VIRTIO_BLK_T_OUT) {
+		metric_inc(&blk->metrics.write_count);
+		virtio_agg_add(&blk->metrics.write_agg, us);
+	}
+	return vq_complete(&blk->dev.queue[req->queue].vq, req->head, req->written);
+}
+
+/*
+ * Work until queue @q is empty or the budget of this event is spent. A request that another queue
+ * began comes first.
+ * 0: empty, or the limits allow no more. 1: more to do. -EBADMSG: the guest broke a rule.
+ */
+static int work(struct blk *blk, unsigned int q)
+{
+	struct vq *vq = &blk->dev.queue[q].vq;
+	uint64_t budget = BLK_BYTES_PER_EVENT;
+	int ret;
+
+	/* Counts looks, not requests: an index that flickers must not keep us here either. */
+	for (int nr = 0; nr < BLK_REQS_PER_EVENT && budget > 0; nr++) {
+		if (!blk->req.busy) {
+			ret = vq_pop(vq, &blk->chain);
+			if (ret == 0 && vq_enable_kick(vq))
+				continue;
+			if (ret == 0) {
+				virtio_idle(&blk->dev, 0);
+				return 0;
+			}
+			if (ret > 0)
+				ret = begin(blk, q);
+			if (ret)
+				return ret > 0 ? 0 : ret;
+		}
+		while (blk->req.left > 0 && budget > 0)
+			budget -= step(blk, budget);
+		if (blk->req.left > 0)
+			break;
+		ret = finish(blk, &blk->req);
+		if (ret)
+			return ret;
+	}
+	metric_inc(&blk->metrics.remaining_reqs_count);
+	return 1;
+}
+
+/* One interrupt for all that was done, also for what was done before a rule was broken. */
+static int signal_done(struct blk *blk)
+{
+	int ret = 0;
+
+	for (unsigned int q = 0; blk->done; q++, blk->done >>= 1)
+		if (blk->done & 1) {
+			int one = virtio_signal(&blk->dev, q);
+
+			ret = ret ? ret : one;
+		}
+	return ret;
+}
+
+/* The limits are those of queue 0 for all; when they open, it wakes the others. */
+static void wake_held(struct blk *blk)
+{
+	uint32_t held = blk->held;
+
+	blk->held = 0;
+	for (uint32_t q = 1; q < blk->dev.nr_queues; q++)
+		if (held & 1u << q)
+			virtio_notify(&blk->dev, q);
+}
+
+int blk_queue_work(struct virtio_dev *dev, unsigned int q)
+{
+	struct blk *blk = to_blk(dev);
+	struct vq *vq = &dev->queue[q].vq;
+	uint16_t before = vq->next_avail;
+	int ret, ret2;
+
+	metric_inc(&blk->metrics.queue_event_count);
+	if (q == 0)
+		wake_held(blk);
+	vq_disable_kick(vq);
+	blk->now_us = virtio_now_us();
+	ret = work(blk, q);
+	if (ret == 0 && before == vq->next_avail && !dev->queue[0].throttle.closed)
+		metric_inc(&blk->metrics.no_avail_buffer);
+	ret2 = signal_done(blk);
+	return ret < 0 || ret2 == 0 ? ret : ret2;
+}
+
+void blk_finish_slices(struct blk *blk)
+{
+	while (blk->req.busy && blk->req.left > 0)
+		step(blk, BLK_BYTES_PER_EVENT);
+}
