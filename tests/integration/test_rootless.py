@@ -7,6 +7,7 @@ import ctypes
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
@@ -237,6 +238,25 @@ def test_network_namespaces(start: Start, place: Place) -> None:
     assert "only if the same user made it together with a user namespace" in done.stderr
     assert "Operation not permitted (os error 1)" in done.stderr
     assert not (place.base / "mote/x").exists()
+
+
+@pytest.mark.native_ok
+@pytest.mark.parametrize("options", [(), ("--new-net-ns",)], ids=["", "new-net-ns"])
+def test_socket_for_an_interface(start: Start, tiny: Tiny, options: tuple[str, ...]) -> None:
+    """As passt's: a path in the jail, found again while the guest runs with its drives for the only files."""
+    vm = start("net", *options)
+    path = vm.root / "peer"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        os.chown(path, UID, GID)
+        listener.listen()
+        listener.settimeout(TIMEOUT_S)
+        vm.api.must("PUT", "/network-interfaces/a", {"iface_id": "a", "host_dev_name": "unix:/peer"})
+        vm.api.boot_source(put(vm, tiny("tick")))
+        vm.api.start()
+        for _ in range(2):
+            listener.accept()[0].close()
+        assert vm.api.get("/").json["state"] == "Running"
 
 
 REFUSED = [
