@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import pty
+import re
 import select
 import signal
 import socket
@@ -23,6 +24,7 @@ from typing import Any
 NESTED = bool(os.environ.get("NESTED_HOST"))
 BOOT_TIMEOUT_S = 120.0 if NESTED else 40.0
 TIMEOUT_S = 40.0 if NESTED else 10.0
+LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]{18} \[[^\n]*\n")
 
 
 @dataclass
@@ -142,7 +144,7 @@ class Mote:
         wrapper: list[str] | None = None,
     ) -> None:
         self.sock = sock
-        self.output = b""
+        self.output = bytearray()
         self._changed = threading.Condition()
         command = [*(wrapper or []), name or str(binary), *arguments]
         if netns:
@@ -182,6 +184,11 @@ class Mote:
     @property
     def text(self) -> str:
         return self.output.decode(errors="replace").replace("\r\n", "\n")
+
+    @property
+    def console(self) -> str:
+        """What the guest wrote, without the lines of the log that came in between, also in the middle of words."""
+        return LOG_LINE.sub("", self.text)
 
     def _read_errors(self) -> None:
         assert self.process.stderr is not None
@@ -228,11 +235,13 @@ class Mote:
                     return
                 assert time.monotonic() < end, f"no {what} in {timeout_s} s: {self.said()}"
                 self._changed.wait(0.2)
+                # A guest that writes without end must not make us look at each byte.
+                self._changed.wait_for(lambda: False, 0.01)
 
     def wait_text(self, text: str, timeout_s: float = BOOT_TIMEOUT_S) -> str:
         """Wait until the console showed `text`; return everything it showed."""
-        self.wait_for(lambda: text in self.text, repr(text), timeout_s)
-        return self.text
+        self.wait_for(lambda: text in self.console or text in self.text, repr(text), timeout_s)
+        return self.console
 
     def said(self) -> str:
         """The ends of console and log, for failure messages."""
@@ -267,6 +276,16 @@ class Mote:
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
+
+    def fds(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def wait_fds(self, most: int) -> None:
+        """Expect at most so many descriptors, as soon as mote has seen that connections were closed."""
+        end = time.monotonic() + TIMEOUT_S
+        while (now := self.fds()) > most:
+            assert time.monotonic() < end, f"{now} descriptors, expected {most}"
+            time.sleep(0.01)
 
     def rss_kib(self) -> int:
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():

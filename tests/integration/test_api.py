@@ -336,9 +336,9 @@ def test_many_requests_leak_nothing(mote: Start, tiny: Tiny) -> None:
     vm.api.start()
     for _ in range(50):
         vm.api.get("/vm/config")
-    fds = len(list(Path(f"/proc/{vm.process.pid}/fd").iterdir()))
+    fds = vm.fds()
     rss = vm.rss_kib()
     for _ in range(1000):
         assert vm.api.get("/vm/config").status == 200
-    assert len(list(Path(f"/proc/{vm.process.pid}/fd").iterdir())) <= fds
+    vm.wait_fds(fds)
     assert vm.rss_kib() - rss <= 64
