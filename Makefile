@@ -4,6 +4,7 @@
 #   make            build/release/mote and mote-jailer: musl, static, position independent, stripped
 #   make run        install what is missing, build, boot a Linux guest to a shell
 #   make test       install what is missing, build, run every test
+#   make unit       unit tests alone; unit-asan and unit-tsan the same under sanitizers, fuzz-replay the fuzzers' corpus
 #   make lint       layering, format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, aarch64 compile
 #   make fuzz       libFuzzer targets, FUZZ_SECONDS each
 #   make bench      the figures of README.md, side by side

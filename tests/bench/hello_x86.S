@@ -3,7 +3,7 @@
  * The smallest PVH guest: its first instructions write READY to COM1, then it asks the i8042 for a
  * reset. What lies between exec of a VMM and the R is the VMM's own price, nothing of it the guest's.
  * PAD is the size of a data segment that nobody touches: it gives the file the size of a real kernel
- * (a VMM that copies kernels pays for it, one that maps them does not).
+ * (a VMM that copies kernels pays for it, one that maps them does not). With STAY it does not reset.
  */
 #define COM1		0x3f8
 #define I8042_COMMAND	0x64
@@ -28,8 +28,10 @@ start:
 	mov	$\letter, %al
 	out	%al, %dx
 	.endr
+#ifndef STAY
 	mov	$I8042_RESET, %al
 	out	%al, $I8042_COMMAND
+#endif
 halt:
 	hlt
 	jmp	halt
