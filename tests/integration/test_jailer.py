@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import stat
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +99,19 @@ def test_guest_ends_with_its_status(jail: Start, tiny: Tiny) -> None:
     vm = jail("triple")
     boot(vm, tiny("triple"))
     assert vm.wait_exit() == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--daemonize", "--new-pid-ns")], ids=" ".join)
+def test_startup_metrics(jail: Start, tiny: Tiny, options: tuple[str, ...]) -> None:
+    """The times that the jailer hands on are of this start: between nothing and the time that has gone by."""
+    began = time.monotonic()
+    vm = jail("metrics", *options, arguments=("--metrics-path", "/run/metrics"))
+    took_us = (time.monotonic() - began) * 1e6
+    boot(vm, tiny("tick"))
+    vm.api.must("PUT", "/actions", {"action_type": "FlushMetrics"})
+    lines = [json.loads(line)["api_server"] for line in (vm.root / "run/metrics").read_text().splitlines()]
+    for name in ("process_startup_time_us", "process_startup_time_cpu_us"):
+        assert 0 < max(line[name] for line in lines) < took_us, name
 
 
 def test_called_firecracker(jail: Start, folder: Path, binary: Path) -> None:
