@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "base/text.h"
+#include "jailer/cgroup_find.h"
 #include "jailer/jail.h"
 
 /* Cpusets of version 1 start empty, and take no process until both are filled. */
@@ -20,167 +21,6 @@ static const char *const cpuset_files[] = { "cpuset.cpus", "cpuset.mems" };
 
 /* Somebody else's start may be removing the parent that we just found. */
 #define TRIES 8
-
-static int read_file(int dir, const char *name, char *buf, size_t cap)
-{
-	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	ssize_t n;
-
-	if (fd < 0)
-		return -errno;
-	n = read(fd, buf, cap - 1);
-	close(fd);
-	if (n < 0)
-		return -errno;
-	while (n > 0 && buf[n - 1] == '\n')
-		n--;
-	buf[n] = '\0';
-	return 0;
-}
-
-static int write_file(int dir, const char *name, const char *text)
-{
-	int fd = openat(dir, name, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-	ssize_t n;
-	int ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	/* One write is one request; these files know no half of it. */
-	n = write(fd, text, strlen(text));
-	if (n < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
-/* Whether one of the words of @list, parted by @separator, is the @len bytes at @word. */
-static bool has_word(const char *list, char separator, const char *word, size_t len)
-{
-	for (;; list++) {
-		const char *end = strchrnul(list, separator);
-
-		if ((size_t)(end - list) == len && !memcmp(list, word, len))
-			return true;
-		if (!*end)
-			return false;
-		list = end;
-	}
-}
-
-/* The mount table writes blanks and backslashes as three octal digits. */
-static void unescape(char *s)
-{
-	char *to = s;
-
-	while (*s) {
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] && s[3]) {
-			*to++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
-			s += 4;
-		} else {
-			*to++ = *s++;
-		}
-	}
-	*to = '\0';
-}
-
-/* A line of the mount table: source, mount point, type, options. Too long a one is not ours. */
-static void take_mount(struct jail *j, char *line)
-{
-	struct jail_hierarchy *h = &j->hierarchies[j->nr_hierarchies];
-	char *field[4], *save = NULL;
-	size_t i;
-
-	for (i = 0; i < 4; i++) {
-		field[i] = strtok_r(i ? NULL : line, " ", &save);
-		if (!field[i])
-			return;
-	}
-	if (strcmp(field[2], "cgroup") && strcmp(field[2], "cgroup2"))
-		return;
-	if (j->nr_hierarchies == JAIL_HIERARCHIES_MAX)
-		return;
-	unescape(field[1]);
-	if (strlen(field[1]) >= sizeof(h->mount) || strlen(field[3]) >= sizeof(h->options))
-		return;
-	memcpy(h->mount, field[1], strlen(field[1]) + 1);
-	memcpy(h->options, field[3], strlen(field[3]) + 1);
-	h->v2 = !strcmp(field[2], "cgroup2");
-	for (i = 0; i <= JAIL_CGROUP_DEPTH_MAX; i++)
-		h->fds[i] = -1;
-	j->nr_hierarchies++;
-}
-
-/* Reads the mount table once, a buffer at a time; nothing is kept but hierarchies. */
-static int find_hierarchies(struct jail *j, struct err *e)
-{
-	static const char table[] = "/proc/mounts";
-	static char buf[16384];
-	size_t len = 0;
-	ssize_t n;
-	int fd = open(table, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return err_set(e, errno, "Failed to open file %s", table);
-	while ((n = read(fd, buf + len, sizeof(buf) - 1 - len)) > 0) {
-		char *line = buf, *end;
-
-		len += (size_t)n;
-		buf[len] = '\0';
-		while ((end = strchr(line, '\n'))) {
-			*end = '\0';
-			take_mount(j, line);
-			line = end + 1;
-		}
-		len -= (size_t)(line - buf);
-		memmove(buf, line, len);
-		if (len == sizeof(buf) - 1)
-			len = 0; /* a line longer than any of ours */
-	}
-	close(fd);
-	if (!j->nr_hierarchies)
-		return err_set(e, 0, "Hierarchy not found: no cgroups are mounted on this host");
-	return 0;
-}
-
-static struct jail_hierarchy *find_v2(struct jail *j)
-{
-	size_t i;
-
-	for (i = 0; i < j->nr_hierarchies; i++)
-		if (j->hierarchies[i].v2)
-			return &j->hierarchies[i];
-	return NULL;
-}
-
-/* Where @c's controller is. Without a version asked for it is the one place that has it. */
-static struct jail_hierarchy *hierarchy_of(struct jail *j, const struct jail_cgroup *c)
-{
-	const size_t len = (size_t)(strchrnul(c->file, '.') - c->file);
-	struct jail_hierarchy *h = j->cgroup_version == 1 ? NULL : find_v2(j);
-	char controllers[512];
-	size_t i;
-	int fd;
-
-	if (h) {
-		int ret = -1;
-
-		fd = open(h->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (fd >= 0)
-			ret = read_file(fd, "cgroup.controllers", controllers, sizeof(controllers));
-		fd_close(&fd);
-		/* The core's own files, cgroup.*, need no controller. */
-		if (!ret && (has_word(controllers, ' ', c->file, len) ||
-			     (len == 6 && !memcmp(c->file, "cgroup", 6))))
-			return h;
-	}
-	if (j->cgroup_version == 2)
-		return NULL;
-	for (i = 0; i < j->nr_hierarchies; i++)
-		if (!j->hierarchies[i].v2 && has_word(j->hierarchies[i].options, ',', c->file, len))
-			return &j->hierarchies[i];
-	return NULL;
-}
 
 static int set_failed(const struct jail_hierarchy *h, const char *parent, const char *id,
 		      const char *file, int ret, struct err *e)
@@ -208,7 +48,7 @@ static int enable_controllers(struct jail *j, const struct jail_hierarchy *h, si
 	text[t.len] = '\0';
 	if (!t.len || t.cut)
 		return 0;
-	ret = write_file(h->fds[level], "cgroup.subtree_control", text);
+	ret = cg_write(h->fds[level], "cgroup.subtree_control", text);
 	/* Above what was delegated to a user that is the owner's affair: below it shows. */
 	if (ret == -EACCES && j->rootless)
 		return 0;
@@ -228,13 +68,13 @@ static int inherit_cpuset(const struct jail_hierarchy *h, size_t level, struct e
 	for (i = 0; i < 2; i++) {
 		const char *file = cpuset_files[i];
 
-		ret = read_file(h->fds[level], file, value, sizeof(value));
+		ret = cg_read(h->fds[level], file, value, sizeof(value));
 		if (!ret && *value)
 			continue;
 		if (!ret)
-			ret = read_file(h->fds[level - 1], file, value, sizeof(value));
+			ret = cg_read(h->fds[level - 1], file, value, sizeof(value));
 		if (!ret)
-			ret = write_file(h->fds[level], file, value);
+			ret = cg_write(h->fds[level], file, value);
 		if (ret)
 			return err_set(e, -ret,
 				       "Failed to inherit cgroups configurations from file %s in "
@@ -266,7 +106,7 @@ static int make_level(struct jail *j, struct jail_hierarchy *h, const char *name
 		return err_set(e, errno, "Failed to open file %s/%s/%s", h->mount, j->parent_cgroup,
 			       j->id);
 	h->depth = level;
-	if (!h->v2 && has_word(h->options, ',', "cpuset", 6))
+	if (!h->v2 && cg_has_word(h->options, ',', "cpuset", 6))
 		ret = inherit_cpuset(h, level, e);
 	return ret;
 }
@@ -336,7 +176,7 @@ static int make_cgroup(struct jail *j, struct jail_hierarchy *h, struct err *e)
 /* Without --cgroup: an existing parent takes the VM, and none is made. */
 static int open_parent(struct jail *j, struct err *e)
 {
-	struct jail_hierarchy *h = find_v2(j);
+	struct jail_hierarchy *h = cg_find_v2(j);
 	int fd;
 
 	if (!h && j->cgroup_version == 2)
@@ -371,7 +211,7 @@ static int make_all(struct jail *j, struct err *e)
 	size_t i;
 	int ret;
 
-	ret = find_hierarchies(j, e);
+	ret = cg_find_hierarchies(j, e);
 	if (ret)
 		return ret;
 	if (j->parent_only)
@@ -379,7 +219,7 @@ static int make_all(struct jail *j, struct err *e)
 	for (i = 0; i < j->nr_cgroups; i++) {
 		struct jail_cgroup *c = &j->cgroups[i];
 
-		c->hierarchy = hierarchy_of(j, c);
+		c->hierarchy = cg_hierarchy_of(j, c);
 		if (!c->hierarchy)
 			return err_set(e, 0, "Controller %.*s is unavailable",
 				       (int)(strchrnul(c->file, '.') - c->file), c->file);
@@ -391,7 +231,7 @@ static int make_all(struct jail *j, struct err *e)
 	for (i = 0; !ret && i < j->nr_cgroups; i++) {
 		const struct jail_cgroup *c = &j->cgroups[i];
 
-		ret = write_file(c->hierarchy->fds[c->hierarchy->depth], c->file, c->value);
+		ret = cg_write(c->hierarchy->fds[c->hierarchy->depth], c->file, c->value);
 		if (ret)
 			set_failed(c->hierarchy, j->parent_cgroup, j->id, c->file, ret, e);
 	}
@@ -422,8 +262,9 @@ static bool is_inside(const struct jail *j, const struct jail_hierarchy *h, cons
 	len = (size_t)(path - controllers) - 1;
 	/* The first controller's name is enough: it is in one hierarchy only. */
 	if (h->v2 ? len != 0 :
-		    !len || !has_word(h->options, ',', controllers + 1,
-				      (size_t)(strpbrk(controllers + 1, ",:") - controllers) - 1))
+		    !len || !cg_has_word(h->options, ',', controllers + 1,
+					 (size_t)(strpbrk(controllers + 1, ",:") - controllers) -
+						 1))
 		return false;
 	path++;
 	len = strcspn(path, "\n");
@@ -438,7 +279,7 @@ static int check_inside(const struct jail *j, struct err *e)
 {
 	static char buf[8192];
 	size_t i;
-	int ret = read_file(AT_FDCWD, "/proc/self/cgroup", buf, sizeof(buf));
+	int ret = cg_read(AT_FDCWD, "/proc/self/cgroup", buf, sizeof(buf));
 
 	if (ret)
 		return err_set(e, -ret, "Failed to open file /proc/self/cgroup");
@@ -475,7 +316,7 @@ int jail_join_cgroups(struct jail *j, struct err *e)
 		if (!h->used)
 			continue;
 		/* 0 is the writer itself, whatever it is called in its pid namespace. */
-		ret = write_file(h->fds[h->depth], h->v2 ? "cgroup.procs" : "tasks", "0");
+		ret = cg_write(h->fds[h->depth], h->v2 ? "cgroup.procs" : "tasks", "0");
 		if (ret)
 			return explain(j,
 				       err_set(e, -ret, "Failed to move process to cgroup %s/%s/%s",
@@ -496,7 +337,7 @@ void jail_undo_cgroups(struct jail *j)
 
 		/* A process of its own is gone by now; this one steps out again. */
 		if (h->used && h->fds[0] >= 0 && !j->forked && !j->parent_only)
-			write_file(h->fds[0], h->v2 ? "cgroup.procs" : "tasks", "0");
+			cg_write(h->fds[0], h->v2 ? "cgroup.procs" : "tasks", "0");
 		if (h->used)
 			close_levels(h, true, j->id, j->parent_cgroup);
 	}
