@@ -269,10 +269,10 @@ class Mote:
         return status
 
     def wait_end(self, timeout_s: float = BOOT_TIMEOUT_S) -> str:
-        """Wait for an end with status 0; return the console's text."""
+        """Wait for an end with status 0; return what the guest wrote."""
         status = self.wait_exit(timeout_s)
         assert status == 0, f"exit status {status}: {self.said()}"
-        return self.text
+        return self.console
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import Network
-from mote_process import Mote
+from mote_process import BOOT_TIMEOUT_S, Mote
 
 pytestmark = pytest.mark.native_ok
 Start = Callable[..., Mote]
@@ -128,7 +128,7 @@ def test_serial_limit(mote: Start, tiny: Tiny, folder: Path) -> None:
     vm.api.must("PUT", "/metrics", {"metrics_path": f"{folder}/metrics"})
     vm.api.boot_source(tiny("flood"))
     vm.api.start()
-    assert vm.wait_exit() == 0
+    assert vm.wait_exit(2 * BOOT_TIMEOUT_S) == 0
     assert (folder / "console").read_bytes() == (b"abcdefghijklmnopqrstuvwxyz" * 50)[:1234]
     lines = [json.loads(line)["uart"] for line in (folder / "metrics").read_text().splitlines()]
     assert sum(line["rate_limiter_dropped_bytes"] for line in lines) == 200000 - 1234
