@@ -8,6 +8,7 @@
  *          places one at a time, 32 MiB written in sequence by 128 KiB with an fsync at the end
  *   deep   /dev/vda, O_DIRECT: reads of 4 KiB at random places, 32 in flight (Linux AIO)
  *   net    TCP from eth0 to HOST_ADDRESS: 64 MiB out, 64 MiB in, 2000 round trips of one byte
+ *   exits  10000 times CPUID: an exit that KVM answers
  *   timer  1000 sleeps of 1 ms: what a guest costs that has nothing but its timer
  *
  * It tells the console "M:NAME" before each phase and "M:end" after the last; tests/bench/marks
@@ -16,6 +17,7 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
@@ -51,6 +53,7 @@
 #define GUEST_NETMASK "255.255.255.252"
 #define HOST_ADDRESS  "172.31.0.1"
 #define HOST_PORT     5001
+#define EXITS	      10000
 
 static int console;
 static char *buffer; /* DEPTH pages at least, SEQ_BLOCK and STREAM_PIECE fit as well */
@@ -253,6 +256,16 @@ static void work_net(void)
 	say("M:end");
 }
 
+static void work_exits(void)
+{
+	unsigned int a, b, c, d;
+
+	say("M:cpuid");
+	for (int i = 0; i < EXITS; i++)
+		__cpuid(0, a, b, c, d);
+	say("M:end");
+}
+
 static void work_timer(void)
 {
 	const struct timespec ms = { .tv_nsec = 1000000 };
@@ -269,10 +282,8 @@ int main(void)
 		const char *name;
 		void (*work)(void);
 	} parts[] = {
-		{ "disk", work_disk },
-		{ "deep", work_deep },
-		{ "net", work_net },
-		{ "timer", work_timer },
+		{ "disk", work_disk },	 { "deep", work_deep },	  { "net", work_net },
+		{ "exits", work_exits }, { "timer", work_timer },
 	};
 	const char *wanted = getenv("work");
 
