@@ -28,6 +28,7 @@
 #define BIT(n)	 (UINT64_C(1) << (n))
 #define SECTORS	 1000u
 #define ALL	 (~UINT64_C(0))
+#define MSG_MAX	 (sizeof(struct vhost_user_msg) - offsetof(struct vhost_user_msg, u64))
 #define PATIENCE 30 /* seconds; only a fault takes so long */
 #define OFFERED                                                                                    \
 	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_BLK_F_FLUSH) |        \
@@ -141,7 +142,7 @@ static bool answer(struct vhost_user_msg *m)
 	if (lie == OTHER_VERSION)
 		m->flags = 2 | VHOST_USER_REPLY;
 	if (lie == HUGE_SIZE)
-		m->size = UINT32_MAX;
+		m->size = (uint32_t)b.value;
 	if (lie == SHORT_SIZE)
 		m->size -= 4;
 	if (lie == CONFIG_OFFSET)
@@ -476,8 +477,8 @@ Test(vhost_user, lies_while_it_is_built)
 		{ OTHER_REQUEST, VHOST_USER_GET_FEATURES, 0, 0, "answers what was not asked" },
 		{ NOT_A_REPLY, VHOST_USER_GET_FEATURES, 0, 0, "breaks the protocol" },
 		{ OTHER_VERSION, VHOST_USER_GET_FEATURES, 0, 0, "breaks the protocol" },
-		{ HUGE_SIZE, VHOST_USER_GET_FEATURES, 0, 0, "breaks the protocol" },
-		{ HUGE_SIZE, VHOST_USER_GET_CONFIG, 0, 0, "breaks the protocol" },
+		{ HUGE_SIZE, VHOST_USER_GET_FEATURES, 0, UINT32_MAX, "breaks the protocol" },
+		{ HUGE_SIZE, VHOST_USER_GET_CONFIG, 0, MSG_MAX + 1, "breaks the protocol" },
 		{ SHORT_SIZE, VHOST_USER_GET_FEATURES, 0, 0, "gives an answer of the wrong size" },
 		{ SHORT_SIZE, VHOST_USER_GET_CONFIG, 0, 0, "does not tell its configuration" },
 		{ CONFIG_OFFSET, VHOST_USER_GET_CONFIG, 0, 0, "does not tell its configuration" },
@@ -573,6 +574,23 @@ Test(vhost_user, dies_and_returns)
 	/* The ring goes on. */
 	request(7);
 	WAIT(nr_used() == 7);
+}
+
+Test(vhost_user, dies_without_a_word)
+{
+	uint64_t before;
+
+	start();
+	/* the first look at the ring ends in an interrupt */
+	WAIT(metric_get(&r->dev->metrics.irq_triggers) > 0);
+	before = metric_get(&r->dev->metrics.irq_triggers);
+	b.quota = 1;
+	request(0);
+	/* answered, and nobody said so: the driver hears of it all the same */
+	WAIT(nr_used() == 1 && metric_get(&r->dev->metrics.irq_triggers) > before);
+	b.quota = -1;
+	request(1);
+	WAIT(nr_used() == 2);
 }
 
 Test(vhost_user, refuses_memory)
