@@ -41,9 +41,6 @@ static struct vhost_user *to_vhost(struct virtio_dev *dev)
 static void hang_up(struct vhost_user *vu)
 {
 	loop_del(vu->dev.host.loop, &vu->sock);
-	/* The config has a copy of the first one's fd. */
-	if (vu->sock.fd >= 0)
-		shutdown(vu->sock.fd, SHUT_RDWR);
 	fd_close(&vu->sock.fd);
 	vu->in_got = vu->expect = 0;
 	vu->ready = vu->live = vu->broken = false;
@@ -190,8 +187,11 @@ static int open_device(struct vhost_user *vu, struct err *e)
 	why = vhost_talk_begin(vu);
 	if (!why)
 		why = vhost_talk_wait(vu, CREATE_MS);
-	if (why)
+	if (why) {
+		/* The copy that the caller has is of no more use: next time we connect anew. */
+		shutdown(vu->sock.fd, SHUT_RDWR);
 		return err_set(e, 0, "the vhost-user back end at %s %s", vu->params.path, why);
+	}
 	return loop_add(loop, &vu->sock, e);
 }
 

@@ -261,6 +261,13 @@ int config_put_drive(struct config *c, const struct drive_config *d, struct err 
 	return 0;
 }
 
+void config_started(struct config *c)
+{
+	for (size_t i = 0; i < c->nr_drives; i++)
+		if (c->drive[i].has_socket)
+			fd_close(&c->drive[i].fd);
+}
+
 int config_put_serial(struct config *c, const struct serial_config *s, struct err *e)
 {
 	(void)e;

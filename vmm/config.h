@@ -309,6 +309,12 @@ int config_put_net(struct config *c, const struct net_config *n, struct err *e);
 /* config_net_after - what follows @prefix (CONFIG_NET_*) in host_dev_name, or NULL. */
 const char *config_net_after(const struct net_config *n, const char *prefix);
 
+/*
+ * config_started - the machine runs on connections of its own: close those to back ends of drives,
+ * so that a back end sees the end of one when the machine lets go of it.
+ */
+void config_started(struct config *c);
+
 /* config_put_serial - PUT /serial; the file is opened when the machine is built. */
 int config_put_serial(struct config *c, const struct serial_config *s, struct err *e);
 

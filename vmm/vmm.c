@@ -120,6 +120,7 @@ int vmm_start(struct vmm *v, struct err *e)
 		machine_destroy(m);
 		return err_wrap(e, "Start microvm error");
 	}
+	config_started(&v->config);
 	v->machine = m;
 	v->state = VMM_RUNNING;
 	return 0;
