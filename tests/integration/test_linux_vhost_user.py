@@ -107,7 +107,7 @@ def test_back_end_dies_and_returns(mote: Start, guest: Guests, folder: Path, ser
     image_tool("create", "-q", "-f", "qcow2", disk, "64M")
     daemon = serve({"data": ("qcow2", disk)})
     script = """
-    fill() { yes "writer $1 round $2" | head -c 2097152; }
+    fill() { yes "writer $1 round $2" | head -c 1048576; }
     for w in 1 2 3 4; do
         (for n in 1 2 3 4 5 6 7 8; do
             fill $w $n | dd of=/dev/vda bs=4k seek=$((w * 2048)) iflag=fullblock conv=fsync 2>/dev/null || echo failed
@@ -118,7 +118,7 @@ def test_back_end_dies_and_returns(mote: Start, guest: Guests, folder: Path, ser
     echo 3 >/proc/sys/vm/drop_caches
     for w in 1 2 3 4; do
         fill $w 8 >/tmp/expected
-        dd if=/dev/vda bs=4k skip=$((w * 2048)) count=512 2>/dev/null | cmp - /tmp/expected && echo right $w
+        dd if=/dev/vda bs=4k skip=$((w * 2048)) count=256 2>/dev/null | cmp - /tmp/expected && echo right $w
     done
     device=$(basename $(readlink -f /sys/block/vda/device))
     echo $device >/sys/bus/virtio/drivers/virtio_blk/unbind
