@@ -64,7 +64,7 @@ void fatal_die_by(int signo)
 	signal(signo, SIG_DFL);
 	sigemptyset(&set);
 	sigaddset(&set, signo);
-	/* To this thread: another one would take its time, and we could reach an exit before it does. */
+	/* To this thread: another one takes its time, and we could reach an exit before it does. */
 	raise(signo);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
