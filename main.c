@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -196,6 +197,17 @@ static int fail(const char *name, int code, const struct err *e)
 	return code;
 }
 
+/*
+ * ps and pgrep look for the name we were called by; where a jailer executed us through a
+ * descriptor, kernels before 6.14 name us by its number.
+ */
+static void name_process(const char *argv0)
+{
+	const char *slash = strrchr(argv0, '/');
+
+	prctl(PR_SET_NAME, slash ? slash + 1 : argv0);
+}
+
 int main(int argc, char **argv)
 {
 	struct err e = { 0 };
@@ -203,6 +215,8 @@ int main(int argc, char **argv)
 	const char *name;
 	int ret;
 
+	if (argc > 0)
+		name_process(argv[0]);
 	vmm.identity = vmm_identity(argc > 0 ? argv[0] : NULL);
 	name = vmm.identity.app_name;
 	ret = options_parse(&o, argc, argv, &e);

@@ -37,6 +37,9 @@ def test_called_as_firecracker(mote: Start) -> None:
     version = mote("--version", api=False, name="firecracker")
     assert version.wait_exit() == 0
     assert version.text.startswith("Firecracker v")
+    named = mote(name="/jail/firecracker")  # as a jailer executes it, under a name that is not the file's
+    named.wait_ready()
+    assert Path(f"/proc/{named.process.pid}/comm").read_text() == "firecracker\n"
 
 
 @pytest.mark.parametrize(
