@@ -179,7 +179,7 @@ run:
 
 .PHONY: bench
 bench:
-	@resources/install-deps build bench
+	@resources/install-deps build run nested bench
 	@$(MAKE) --no-print-directory all
 	@tests/bench/run
 
