@@ -18,6 +18,10 @@
 
 #define LIMITS_MAX 8
 
+/* Deeper than JAIL_CGROUP_DEPTH_MAX names of a usual length. */
+#define PARENT_MAX 1024
+
+static char parent_cgroup[PARENT_MAX];
 static const char *cgroup_values[JAIL_CGROUPS_MAX];
 static char cgroup_files[JAIL_CGROUPS_MAX][64];
 static const char *limit_values[LIMITS_MAX];
@@ -129,6 +133,20 @@ static bool stays_below(const char *path)
 	}
 }
 
+/* As the kernel will show it: one slash between names and none behind. False: too long. */
+static bool copy_path(char *to, size_t cap, const char *from)
+{
+	size_t n = 0;
+
+	for (; *from && n < cap; from++)
+		if (*from != '/' || (from[1] && from[1] != '/'))
+			to[n++] = *from;
+	if (n == cap)
+		return false;
+	to[n] = '\0';
+	return true;
+}
+
 static int parse_cgroups(struct jail *j, struct err *e)
 {
 	const char *version = args_value(args, NR_ARGS, "cgroup-version");
@@ -140,8 +158,10 @@ static int parse_cgroups(struct jail *j, struct err *e)
 			return err_set(e, 0, "%s is an invalid cgroup version specifier", version);
 		j->cgroup_version = (unsigned int)(*version - '0');
 	}
-	j->parent_cgroup = parent ? parent : j->exec_name;
-	if (!stays_below(j->parent_cgroup))
+	j->parent_cgroup = parent_cgroup;
+	if (!copy_path(parent_cgroup, sizeof(parent_cgroup), parent ? parent : j->exec_name))
+		return err_set(e, ENAMETOOLONG, "Parent cgroup path is invalid");
+	if (!stays_below(parent_cgroup))
 		return err_set(e, 0,
 			       "Parent cgroup path is invalid. Path should not be absolute or "
 			       "contain '..' or '.'");

@@ -58,7 +58,7 @@ def test_none_without_being_asked(ended: Start) -> None:
 @pytest.mark.parametrize("ways", [(), ("--daemonize", "--new-pid-ns")], ids=" ".join)
 def test_version_1(ended: Start, parent: str, version: tuple[str, ...], ways: tuple[str, ...]) -> None:
     cpu, cpuset = mount_of("cgroup", "cpu"), mount_of("cgroup", "cpuset")
-    vm = ended("one", "--parent-cgroup", f"{parent}/deeper", "--cgroup", "cpu.shares=200", "--cgroup", "cpuset.mems=0",
+    vm = ended("one", "--parent-cgroup", f"{parent}//deeper/", "--cgroup", "cpu.shares=200", "--cgroup", "cpuset.mems=0",
                *version, *ways)  # fmt: skip
     where = f"{parent}/deeper/one"
     assert (cpu / where / "cpu.shares").read_text() == "200\n"
@@ -126,7 +126,7 @@ def test_failed_start_leaves_none(
 ) -> None:
     """Also when the process that fails is already a member."""
     mount_of("cgroup", "cpu")
-    vm = ended("fails", "--parent-cgroup", f"{parent}/deeper", "--cgroup", "cpu.shares=200", *wrong, *ways, api=False)
+    vm = ended("fails", "--parent-cgroup", f"{parent}//deeper/", "--cgroup", "cpu.shares=200", *wrong, *ways, api=False)
     assert vm.wait_exit() == 1
     assert not cgroups_named(parent)
     assert not list(folder.iterdir())

@@ -3,6 +3,7 @@
  * test_jail_options.c - the jailer's command line: what it fills, and options that may be repeated.
  */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -78,6 +79,18 @@ Test(jail_options, when_a_parent_alone_counts)
 	cr_assert(parse(NEEDED "--cgroup-version 2") == 0 && j.parent_only);
 	cr_assert(parse(NEEDED "--cgroup-version 1 --parent-cgroup p") == 0 && !j.parent_only);
 	cr_assert(parse(NEEDED "--parent-cgroup p --cgroup cpu.weight=1") == 0 && !j.parent_only);
+}
+
+Test(jail_options, a_parent_as_the_kernel_names_it)
+{
+	char line[4096] = NEEDED "--parent-cgroup ";
+
+	cr_assert(parse(NEEDED "--parent-cgroup a//b/c//") == 0);
+	cr_assert_str_eq(j.parent_cgroup, "a/b/c");
+	cr_assert(parse(NEEDED "--parent-cgroup //a") < 0 && parse(NEEDED "--parent-cgroup /") < 0);
+	memset(line + strlen(line), 'a', 1024);
+	cr_assert(parse(line) < 0);
+	cr_assert(e.code == ENAMETOOLONG);
 }
 
 Test(jail_options, names_that_lead_elsewhere)
