@@ -132,6 +132,21 @@ int args_parse(struct arg *args, size_t nr, int argc, char *const *argv, int *re
 	return ret ? ret : ARGS_RUN;
 }
 
+bool args_u64(const char *value, uint64_t max, uint64_t *out)
+{
+	uint64_t n = 0;
+
+	if (!*value)
+		return false;
+	for (; *value; value++) {
+		if (*value < '0' || *value > '9' || __builtin_mul_overflow(n, 10, &n) ||
+		    __builtin_add_overflow(n, (uint64_t)(*value - '0'), &n))
+			return false;
+	}
+	*out = n;
+	return n <= max;
+}
+
 void args_print_help(const struct arg *args, size_t nr)
 {
 	size_t i;

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -51,6 +52,9 @@ size_t args_nr_values(const struct arg *args, size_t nr, const char *name);
 
 /* args_given - whether the row called @name was on the command line. */
 bool args_given(const struct arg *args, size_t nr, const char *name);
+
+/* args_u64 - a value that is a number: digits only, at least one. False also beyond @max. */
+bool args_u64(const char *value, uint64_t max, uint64_t *out);
 
 /* args_print_help - the table for people, on standard output. */
 void args_print_help(const struct arg *args, size_t nr);

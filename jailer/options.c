@@ -77,22 +77,6 @@ static struct arg args[] = {
 
 #define NR_ARGS (sizeof(args) / sizeof(args[0]))
 
-/* Digits only, at least one; false beyond @max. */
-static bool parse_u64(const char *s, uint64_t max, uint64_t *out)
-{
-	uint64_t n = 0;
-
-	if (!*s)
-		return false;
-	for (; *s; s++) {
-		if (*s < '0' || *s > '9' || __builtin_mul_overflow(n, 10, &n) ||
-		    __builtin_add_overflow(n, (uint64_t)(*s - '0'), &n))
-			return false;
-	}
-	*out = n;
-	return n <= max;
-}
-
 static int check_id(const char *id, struct err *e)
 {
 	size_t i;
@@ -198,7 +182,7 @@ static int parse_limits(struct jail *j, struct err *e)
 
 		if (!equals)
 			return err_set(e, 0, "Invalid format for resources limits: %s", text);
-		if (!parse_u64(equals + 1, UINT64_MAX, &n))
+		if (!args_u64(equals + 1, UINT64_MAX, &n))
 			return err_set(e, 0,
 				       "Invalid limit value for resource: %s: not a whole number",
 				       equals + 1);
@@ -221,7 +205,7 @@ static int parse_keep(struct jail *j, struct err *e)
 	uint64_t n;
 
 	for (i = 0; i < nr; i++) {
-		if (!parse_u64(keep_values[i], INT_MAX, &n) || n < 3)
+		if (!args_u64(keep_values[i], INT_MAX, &n) || n < 3)
 			return err_set(e, 0,
 				       "Invalid file descriptor to keep: %s; it is a number from 3",
 				       keep_values[i]);
@@ -241,7 +225,7 @@ static int parse_id(const struct jail *j, const char *name, uint32_t own, uint32
 	uint64_t n = own;
 
 	/* The largest number means "leave it" to the kernel. */
-	if (value && !parse_u64(value, UINT32_MAX - 1, &n))
+	if (value && !args_u64(value, UINT32_MAX - 1, &n))
 		return err_set(e, 0, "Invalid %s: %s", name, value);
 	if (j->rootless && n != own)
 		return err_set(e, 0, "Invalid %s: %s: with --rootless it can only be your own, %u",

@@ -89,22 +89,6 @@ static const struct {
 	{ "trace", LOG_TRACE },
 };
 
-/* Digits only, at least one; false beyond 64 bits. */
-static bool parse_u64(const char *s, uint64_t *out)
-{
-	uint64_t n = 0;
-
-	if (!*s)
-		return false;
-	for (; *s; s++) {
-		if (*s < '0' || *s > '9' || __builtin_mul_overflow(n, 10, &n) ||
-		    __builtin_add_overflow(n, (uint64_t)(*s - '0'), &n))
-			return false;
-	}
-	*out = n;
-	return true;
-}
-
 /* Refusals that are not slips of the hand: what is asked for exists, elsewhere. */
 static const struct {
 	const char *name;
@@ -138,7 +122,7 @@ static int parse_number(const char *name, bool *has, uint64_t *out, struct err *
 
 	*has = value != NULL;
 	*out = 0;
-	if (!value || parse_u64(value, out))
+	if (!value || args_u64(value, UINT64_MAX, out))
 		return 0;
 	err_set(e, 0, "The argument '%s' must be a whole number, not '%s'.", name, value);
 	return -EXIT_CODE_BAD_ARGUMENTS;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/byteorder.h"
+#include "tests/fuzz/input.h"
 #include "tests/unit/virtio_rig.c" /* the Makefile links fuzz targets with the program only */
 #include "virtio/blk.h"
 #include "virtio/net_device.h"
@@ -26,20 +27,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Handler calls that the work of one input may need; more is a handler that never sleeps. */
 #define CALLS_MAX 5000
-
-struct input {
-	const uint8_t *p;
-	size_t len;
-};
-
-static uint64_t take(struct input *in, size_t n)
-{
-	uint64_t v = 0;
-
-	for (size_t i = 0; i < n && in->len > 0; i++, in->p++, in->len--)
-		v |= (uint64_t)*in->p << 8 * i;
-	return v;
-}
 
 static struct rig rig[2]; /* 0: disk, 1: interface */
 static int disk_fd, sock[2];

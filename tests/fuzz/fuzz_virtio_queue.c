@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/byteorder.h"
+#include "tests/fuzz/input.h"
 #include "virtio/queue.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -28,20 +29,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 		if (!(x))                                                                          \
 			abort();                                                                   \
 	} while (0)
-
-struct input {
-	const uint8_t *p;
-	size_t len;
-};
-
-static uint64_t take(struct input *in, size_t n)
-{
-	uint64_t v = 0;
-
-	for (size_t i = 0; i < n && in->len > 0; i++, in->p++, in->len--)
-		v |= (uint64_t)*in->p << 8 * i;
-	return v;
-}
 
 static struct mem *mem;
 static struct vq vq;
