@@ -22,6 +22,10 @@
 	 BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_UFO) |  \
 	 BIT(VIRTIO_NET_F_MRG_RXBUF))
 
+/* Only where the tap does it. */
+#define NET_FEATURES_USO                                                                           \
+	(BIT(VIRTIO_NET_F_GUEST_USO4) | BIT(VIRTIO_NET_F_GUEST_USO6) | BIT(VIRTIO_NET_F_HOST_USO))
+
 /* Without virtio-net headers on the wire. */
 #define NET_FEATURES_STREAM (BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_STATUS))
 
@@ -33,6 +37,9 @@ static const struct virtio_need net_needs[] = {
 	{ VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_CSUM },
 	{ VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_CSUM },
 	{ VIRTIO_NET_F_HOST_UFO, VIRTIO_NET_F_CSUM },
+	{ VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_CSUM },
+	{ VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_GUEST_CSUM },
+	{ VIRTIO_NET_F_HOST_USO, VIRTIO_NET_F_CSUM },
 	{ 0, 0 },
 };
 
@@ -129,10 +136,22 @@ static const struct virtio_class net_class = {
 	.queue_work = net_queue_work,
 };
 
+/* What this back end can do; leaves the tap without offloads, as it was. */
+static uint64_t offered(const struct net_params *params)
+{
+	if (params->backend == NET_STREAM)
+		return NET_FEATURES_STREAM;
+	if (params->backend == NET_TAP &&
+	    (tap_set_offload(params->fd, BIT(VIRTIO_NET_F_GUEST_CSUM) | NET_FEATURES_USO) ||
+	     tap_set_offload(params->fd, 0)))
+		return NET_FEATURES;
+	return NET_FEATURES | NET_FEATURES_USO;
+}
+
 int net_create(struct net **out, const struct net_params *params, const struct virtio_host *host,
 	       struct err *e)
 {
-	uint64_t features = params->backend == NET_STREAM ? NET_FEATURES_STREAM : NET_FEATURES;
+	uint64_t features = offered(params);
 	struct net *net = calloc(1, sizeof(*net));
 	struct throttle *rx, *tx;
 	char name[VIRTIO_NAME_MAX];

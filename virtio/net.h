@@ -14,6 +14,18 @@
 #include "base/err.h"
 #include "virtio/virtio.h"
 
+/* Segmented UDP, which headers of a kernel before 6.2 do not know. */
+#ifndef VIRTIO_NET_F_HOST_USO
+#define VIRTIO_NET_F_GUEST_USO4	  54
+#define VIRTIO_NET_F_GUEST_USO6	  55
+#define VIRTIO_NET_F_HOST_USO	  56
+#define VIRTIO_NET_HDR_GSO_UDP_L4 5
+#endif
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
 struct net;
 
 /* Named as in the metrics output, group net_<iface id>; the rest of that group is in .virtio */

@@ -105,9 +105,10 @@ static void rx_header_copy(struct net *net, uint8_t *buf, bool to_guest)
  */
 static bool rx_header(struct net *net, uint32_t nr_bufs)
 {
-	static const uint64_t gso = UINT64_C(1) << VIRTIO_NET_F_GUEST_TSO4 |
-				    UINT64_C(1) << VIRTIO_NET_F_GUEST_TSO6 |
-				    UINT64_C(1) << VIRTIO_NET_F_GUEST_UFO;
+	static const uint64_t gso =
+		UINT64_C(1) << VIRTIO_NET_F_GUEST_TSO4 | UINT64_C(1) << VIRTIO_NET_F_GUEST_TSO6 |
+		UINT64_C(1) << VIRTIO_NET_F_GUEST_UFO | UINT64_C(1) << VIRTIO_NET_F_GUEST_USO4 |
+		UINT64_C(1) << VIRTIO_NET_F_GUEST_USO6;
 	uint8_t hdr[NET_HDR_LEN];
 
 	/* A stream has no headers, and mote offers none of their features with it. */

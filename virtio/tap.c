@@ -123,8 +123,12 @@ int tap_set_offload(int fd, uint64_t features)
 		{ BIT(VIRTIO_NET_F_GUEST_TSO6), TUN_F_TSO6 },
 		{ BIT(VIRTIO_NET_F_GUEST_UFO), TUN_F_UFO },
 	};
+	static const uint64_t uso = BIT(VIRTIO_NET_F_GUEST_USO4) | BIT(VIRTIO_NET_F_GUEST_USO6);
 	unsigned int flags = 0;
 
+	/* Kernels take both or none. */
+	if ((features & uso) == uso)
+		flags = TUN_F_USO4 | TUN_F_USO6;
 	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++)
 		if (features & row[i].feature)
 			flags |= row[i].flag;

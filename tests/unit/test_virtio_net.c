@@ -28,7 +28,9 @@
 #define ALL    UINT64_MAX
 #define BIT(n) (1ULL << (n))
 #define GSO                                                                                        \
-	(BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_UFO))
+	(BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) |                             \
+	 BIT(VIRTIO_NET_F_GUEST_UFO) | BIT(VIRTIO_NET_F_GUEST_USO4) |                              \
+	 BIT(VIRTIO_NET_F_GUEST_USO6))
 
 static struct rig rig;
 static struct rig *const r = &rig;
@@ -144,11 +146,12 @@ Test(virtio_net, features_that_need_others)
 {
 	static const uint8_t offload[] = {
 		VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_UFO,
-		VIRTIO_NET_F_HOST_TSO4,	 VIRTIO_NET_F_HOST_TSO6,  VIRTIO_NET_F_HOST_UFO,
+		VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_HOST_TSO4,
+		VIRTIO_NET_F_HOST_TSO6,	 VIRTIO_NET_F_HOST_UFO,	  VIRTIO_NET_F_HOST_USO,
 	};
 
 	for (size_t i = 0; i < sizeof(offload); i++) {
-		uint8_t need = i < 3 ? VIRTIO_NET_F_GUEST_CSUM : VIRTIO_NET_F_CSUM;
+		uint8_t need = i < 5 ? VIRTIO_NET_F_GUEST_CSUM : VIRTIO_NET_F_CSUM;
 
 		rig_negotiate(r, BIT(VIRTIO_F_VERSION_1) | BIT(offload[i]));
 		cr_assert_eq(rig_status(r), 3, "feature %u alone", offload[i]);
@@ -299,7 +302,9 @@ static const struct {
 	{ CSUM, 1, 54, 0, 34, 16, false }, /* division by zero somewhere else */
 	{ 0, 1, 54, 40, 0, 0, false }, /* segmentation needs the checksum */
 	{ CSUM, 2, 54, 40, 34, 16, false }, /* no such kind */
-	{ CSUM, 5, 54, 40, 34, 16, false }, /* USO was not offered */
+	{ CSUM, 5, 42, 40, 34, 6, true },
+	{ CSUM, 5, 42, 0, 34, 6, false },
+	{ CSUM, 6, 54, 40, 34, 16, false }, /* no such kind */
 	{ CSUM, 0x81, 54, 40, 34, 16, false }, /* ECN was not offered */
 	{ CSUM, 0xff, 54, 40, 34, 16, false },
 };
@@ -1022,14 +1027,17 @@ Test(virtio_net, tap_both_ways)
 	}
 
 	/* All subsets of offloads that a driver may accept must suit the tap. */
-	for (uint32_t i = 0; i < 16; i++) {
+	for (uint32_t i = 0; i < 64; i++) {
 		uint64_t mask = BIT(VIRTIO_F_VERSION_1);
 
 		mask |= i & 1 ? BIT(VIRTIO_NET_F_GUEST_CSUM) : 0;
 		mask |= i & 2 ? BIT(VIRTIO_NET_F_GUEST_TSO4) : 0;
 		mask |= i & 4 ? BIT(VIRTIO_NET_F_GUEST_TSO6) : 0;
 		mask |= i & 8 ? BIT(VIRTIO_NET_F_GUEST_UFO) : 0;
-		if (i & 14 && !(i & 1))
+		/* Those that the tap does not know are not offered. */
+		mask |= i & 16 ? BIT(VIRTIO_NET_F_GUEST_USO4) : 0;
+		mask |= i & 32 ? BIT(VIRTIO_NET_F_GUEST_USO6) : 0;
+		if (i & 62 && !(i & 1))
 			continue;
 		rig_boot(r, mask, 16);
 		cr_assert_eq(rig_status(r), 15, "offloads %u", i);
