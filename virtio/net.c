@@ -189,7 +189,9 @@ int net_create(struct net **out, const struct net_params *params, const struct v
 		.ctx = net,
 		.lock = host->lock,
 	};
-	if (params->backend == NET_STREAM) {
+	net->tx_sent.watch.fd = -1;
+	ret = timer_init(&net->tx_sent, host->loop, net_tx_sent, net, host->lock, e);
+	if (!ret && params->backend == NET_STREAM) {
 		net->stream = calloc(1, sizeof(*net->stream));
 		ret = net->stream ? net_stream_init(net, params->path, e) :
 				    err_set(e, ENOMEM, "stream");
@@ -209,6 +211,7 @@ void net_destroy(struct net *net)
 	if (!net)
 		return;
 	loop_del(net->dev.host.loop, &net->tap);
+	timer_fini(&net->tx_sent, net->dev.host.loop);
 	if (net->stream)
 		net_stream_fini(net);
 	free(net->stream);

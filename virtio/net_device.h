@@ -25,6 +25,16 @@
 #define NET_BYTES_PER_EVENT  (1u << 20)
 
 /*
+ * A guest only wants to hear of frames that were sent to free them, which drivers also do when a
+ * frame arrives. So it is told late: usually it has seen it by then and wants no interrupt. But it
+ * may wait for it: a UDP sender when its socket holds some 90 frames, or three of 64 KiB, that are
+ * not freed.
+ */
+#define NET_TX_QUIET_MAX   32
+#define NET_TX_QUIET_BYTES (128u << 10)
+#define NET_TX_QUIET_US	   200
+
+/*
  * Receive buffers are popped before a frame comes, because the kernel cannot tell its size. 43 of
  * 1.5 KiB hold the largest frame; with two full chains of iovecs there is always room for one more.
  */
@@ -81,6 +91,9 @@ struct net {
 	struct net_rx_buf rx_buf[NET_RX_BUFS];
 	struct iovec rx_iov[NET_RX_IOVS + 1]; /* one more for what did not fit */
 
+	struct timer tx_sent;		      /* ends the quiet about frames that were sent */
+	bool tx_quiet;			      /* it is armed */
+	uint64_t tx_quiet_bytes;	      /* of frames since the last virtio_signal */
 	struct iovec tx_iov[VQ_SIZE_MAX + 1]; /* one more for the copied headers */
 	struct vq_chain chain;
 };
@@ -99,6 +112,9 @@ void net_rx_reset(struct net *net);
 
 /* net_tx_work - guest to tap, a bounded number of frames. Returns as virtio_class.queue_work. */
 int net_tx_work(struct net *net);
+
+/* net_tx_sent - the timer of that name fired. */
+void net_tx_sent(void *ctx);
 
 /*
  * net_stream_init, net_stream_fini - the part of net_create and net_destroy; net->stream is zeroed

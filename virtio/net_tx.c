@@ -134,6 +134,45 @@ static bool tx_frame(struct net *net, uint32_t len)
 	return true;
 }
 
+static int tx_signal(struct net *net)
+{
+	net->tx_quiet_bytes = 0;
+	return virtio_signal(&net->dev, NET_TX);
+}
+
+void net_tx_sent(void *ctx)
+{
+	struct net *net = ctx;
+	int ret;
+
+	net->tx_quiet = false;
+	if (!virtio_active(&net->dev))
+		return;
+	ret = tx_signal(net);
+	if (ret)
+		virtio_queue_failed(&net->dev, NET_TX, ret);
+}
+
+/* Publish what was sent, @nr_bytes; the interrupt may wait. 0 or -EBADMSG. */
+static int tx_publish(struct net *net, uint64_t nr_bytes)
+{
+	struct vq *vq = &net->dev.queue[NET_TX].vq;
+	int ret = vq_publish(vq);
+	uint16_t nr = vq_nr_quiet(vq);
+
+	if (ret || !nr)
+		return ret;
+	net->tx_quiet_bytes += nr_bytes;
+	if (nr >= NET_TX_QUIET_MAX || nr >= vq->ring.size / 4 ||
+	    net->tx_quiet_bytes >= NET_TX_QUIET_BYTES)
+		return tx_signal(net);
+	if (!net->tx_quiet) {
+		net->tx_quiet = true;
+		timer_arm(&net->tx_sent, NET_TX_QUIET_US);
+	}
+	return 0;
+}
+
 int net_tx_work(struct net *net)
 {
 	struct vq *vq = &net->dev.queue[NET_TX].vq;
@@ -178,7 +217,7 @@ int net_tx_work(struct net *net)
 	}
 	if (ret > 0)
 		metric_inc(&net->metrics.tx_remaining_reqs_count);
-	if (virtio_signal(&net->dev, NET_TX))
+	if (tx_publish(net, nr_bytes))
 		ret = -EBADMSG;
 	return ret;
 }

@@ -124,6 +124,12 @@ int vq_publish(struct vq *vq);
  */
 bool vq_should_notify(struct vq *vq);
 
+/* vq_nr_quiet - chains published since vq_should_notify was called last. */
+static inline uint16_t vq_nr_quiet(const struct vq *vq)
+{
+	return (uint16_t)(vq->published_used - vq->signalled_used);
+}
+
 /*
  * vq_disable_kick / vq_enable_kick - say whether the guest should notify us (2.7.10).
  * vq_enable_kick returns whether chains arrived meanwhile: then no kick will come for them, and the

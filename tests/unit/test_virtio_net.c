@@ -14,6 +14,7 @@
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -351,6 +352,71 @@ Test(virtio_net, send_offloads_not_accepted)
 	header(CSUM, 1, 54, 40, 34, 16);
 	send_frame(100, 1);
 	cr_assert_eq(wire(got, sizeof(got)), 0);
+	header(CSUM, VIRTIO_NET_HDR_GSO_UDP_L4, 42, 40, 34, 6);
+	send_frame(100, 1);
+	cr_assert_eq(wire(got, sizeof(got)), 0);
+}
+
+/* Whether the timer that ends the quiet fires; then it has its turn. */
+static bool quiet_ends(int timeout_ms)
+{
+	struct watch *w = &net->tx_sent.watch;
+	struct pollfd p = { .fd = w->fd, .events = POLLIN };
+
+	if (poll(&p, 1, timeout_ms) <= 0)
+		return false;
+	w->fn(w->ctx, EPOLLIN);
+	return true;
+}
+
+/* What was sent is visible at once, its interrupt comes later, but always. */
+Test(virtio_net, send_interrupts_late)
+{
+	for (int i = 0; i < 3; i++) {
+		send_frame(60, 1);
+		cr_assert(rig_used(r, 1, NULL, NULL));
+	}
+	cr_assert_not(rig_irq(r, NULL));
+	cr_assert(quiet_ends(10000));
+	cr_assert(rig_irq(r, NULL));
+	cr_assert_not(quiet_ends(20), "once");
+	cr_assert_not(rig_irq(r, NULL));
+
+	/* Many do not wait. */
+	rig_used_event(r, 1, 3);
+	for (int i = 0; i < NET_TX_QUIET_MAX; i++)
+		send_frame(60, 1);
+	cr_assert(rig_irq(r, NULL));
+
+	/* A guest that has seen it meanwhile is left alone. */
+	cr_assert(quiet_ends(10000));
+	send_frame(60, 1);
+	rig_used_event(r, 1, 100);
+	cr_assert(quiet_ends(10000));
+	cr_assert_not(rig_irq(r, NULL));
+
+	/* Nor does much: frames of 40000 bytes that are lost on this wire count, too. */
+	rig_used_event(r, 1, 4 + NET_TX_QUIET_MAX);
+	for (int i = 0; i < 4; i++) {
+		cr_assert_not(rig_irq(r, NULL), "after %d", i);
+		send_frame(40000, 1);
+	}
+	cr_assert(rig_irq(r, NULL));
+	cr_assert(quiet_ends(10000));
+
+	/* With a short ring the guest may wait for each. */
+	rig_boot(r, ALL, 4);
+	tx_head = 0;
+	send_frame(60, 1);
+	cr_assert(rig_irq(r, NULL));
+
+	/* Nothing happens to a device that was reset in between. */
+	rig_boot(r, ALL, 256);
+	tx_head = 0;
+	send_frame(60, 1);
+	rig_write(r, VIRTIO_MMIO_STATUS, 0);
+	cr_assert(quiet_ends(10000));
+	cr_assert_not(rig_irq(r, NULL));
 }
 
 Test(virtio_net, send_spoofed_mac)
