@@ -80,23 +80,15 @@ class Api:
     def patch(self, path: str, body: Any = None) -> Reply:
         return self.request("PATCH", path, body)
 
-    def raw(self, data: bytes, until: bytes = b"", timeout_s: float = TIMEOUT_S) -> bytes:
-        """Send bytes as they are; return what comes until `until` was seen, the peer closes, or 0.3 s of silence."""
+    def raw(self, data: bytes, until: bytes, times: int = 1) -> bytes:
+        """Send bytes as they are; return what comes until `until` came so often, or the peer closes."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
-            s.settimeout(timeout_s)
+            s.settimeout(TIMEOUT_S)
             s.connect(str(self.path))
             s.sendall(data)
             answer = b""
-            while not (until and until in answer):
-                try:
-                    piece = s.recv(65536)
-                except socket.timeout:
-                    break
-                if not piece:
-                    break
+            while answer.count(until) < times and (piece := s.recv(65536)):
                 answer += piece
-                if not until:
-                    s.settimeout(0.3)
             return answer
 
     # The life cycle's requests, each of which a test expects to succeed.
@@ -251,11 +243,13 @@ class Mote:
         os.write(self._console, text.encode())
 
     def console_is_quiet(self, seconds: float) -> bool:
-        """Whether nothing arrives for so long (after what was under way arrived)."""
-        time.sleep(0.2)
-        before = len(self.output)
-        time.sleep(seconds)
-        return len(self.output) == before
+        """Whether nothing arrives for so long, after what was under way arrived. That may take a while on a busy machine."""
+        for _ in range(10):
+            before = len(self.output)
+            time.sleep(seconds)
+            if len(self.output) == before:
+                return True
+        return False
 
     def wait_exit(self, timeout_s: float = TIMEOUT_S) -> int:
         """The exit status, negative for a signal."""

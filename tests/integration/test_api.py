@@ -35,7 +35,7 @@ def test_instance_and_version(mote: Start) -> None:
 def test_wire_format(mote: Start) -> None:
     """The status line has no reason phrase, the headers come in a fixed order, a 204 has no length."""
     vm = mote()
-    got = vm.api.raw(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+    got = vm.api.raw(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n", until=b"}")
     head, _, body = got.partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     assert lines[0] == b"HTTP/1.1 200 "
@@ -43,7 +43,7 @@ def test_wire_format(mote: Start) -> None:
     assert names == [b"Server", b"Connection", b"Content-Type", b"Content-Length"]
     assert int(lines[-1].split(b":")[1]) == len(body)
     request = b'{"vcpu_count":1,"mem_size_mib":64}'
-    got = vm.api.raw(b"PUT /machine-config HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(request), request))
+    got = vm.api.raw(b"PUT /machine-config HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(request), request), until=b"\r\n\r\n")
     assert got.startswith(b"HTTP/1.1 204 \r\n") and got.endswith(b"\r\n\r\n")
     assert b"Content-Length" not in got
 
@@ -51,8 +51,8 @@ def test_wire_format(mote: Start) -> None:
 def test_pipelined_and_split_requests(mote: Start) -> None:
     vm = mote()
     one = b"GET /version HTTP/1.1\r\n\r\n"
-    assert vm.api.raw(one * 3).count(b"HTTP/1.1 200 ") == 3
-    assert b"HTTP/1.1 200 " in vm.api.raw(b"GET http://localhost/version HTTP/1.0\r\n\r\n")
+    assert vm.api.raw(one * 3, until=b"}", times=3).count(b"HTTP/1.1 200 ") == 3
+    assert b"HTTP/1.1 200 " in vm.api.raw(b"GET http://localhost/version HTTP/1.0\r\n\r\n", until=b"}")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_pipelined_and_split_requests(mote: Start) -> None:
 def test_bad_http(mote: Start, request_bytes: bytes) -> None:
     """Each is answered with 400 and the parser's error object, and the next client is served as ever."""
     vm = mote()
-    got = vm.api.raw(request_bytes)
+    got = vm.api.raw(request_bytes, until=b"}")
     assert got.startswith(b"HTTP/1.1 400 ")
     body = got.partition(b"\r\n\r\n")[2].split(b"HTTP/1.1")[0]
     assert "error" in json.loads(body, strict=False)  # the sentence holds a bare newline
@@ -80,7 +80,7 @@ def test_bad_http(mote: Start, request_bytes: bytes) -> None:
 
 def test_payload_limit(mote: Start) -> None:
     vm = mote()
-    got = vm.api.raw(b"PUT /machine-config HTTP/1.1\r\nContent-Length: 51201\r\n\r\n")
+    got = vm.api.raw(b"PUT /machine-config HTTP/1.1\r\nContent-Length: 51201\r\n\r\n", until=b"}")
     assert got.startswith(b"HTTP/1.1 400 ")
     assert (
         b'{ "error": "Request payload with size 51201 is larger than the limit of 51200 allowed by server.'
