@@ -52,7 +52,7 @@ static struct arg args[] = {
 	/* From a jailer of Firecracker, for its start-up metrics. */
 	{ .name = "start-time-us",
 	  .takes_value = true,
-	  .help = "when the jailer started, wall clock" },
+	  .help = "when the jailer started, by the monotonic clock" },
 	{ .name = "start-time-cpu-us", .takes_value = true, .help = "the same in CPU time" },
 	{ .name = "parent-cpu-time-us",
 	  .takes_value = true,
