@@ -237,6 +237,7 @@ int main(int argc, char **argv)
 	if (start_log(&o, &e))
 		return fail(name, EXIT_CODE_ERROR, &e);
 	log_info("Running %s v%s", name, vmm.identity.version);
+	options_warn();
 	if (start_metrics(&o, &e))
 		return fail(name, EXIT_CODE_ERROR, &e);
 

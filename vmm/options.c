@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "base/args.h"
+#include "base/log.h"
 #include "vmm/fatal.h"
 
 #define ID_MAX 64
@@ -67,8 +68,8 @@ static struct arg args[] = {
 	  .help = "not supported yet: contents of the metadata service" },
 	{ .name = "mmds-size-limit",
 	  .takes_value = true,
-	  .help = "not supported yet: size limit of the metadata service" },
-	{ .name = "enable-pci", .help = "not supported: devices are on virtio-mmio" },
+	  .help = "without effect: there is no metadata service yet" },
+	{ .name = "enable-pci", .help = "without effect: devices are on virtio-mmio" },
 	{ .name = "snapshot-version", .help = "not supported yet: version of snapshot files" },
 	{ .name = "describe-snapshot",
 	  .takes_value = true,
@@ -96,8 +97,6 @@ static const struct {
 } refused[] = {
 	{ "seccomp-filter", "system call filters of one's own are not supported yet" },
 	{ "metadata", "there is no metadata service yet" },
-	{ "mmds-size-limit", "there is no metadata service yet" },
-	{ "enable-pci", "there is no PCI bus, devices are found on virtio-mmio" },
 	{ "snapshot-version", "snapshots are not available yet, so they have no version" },
 	{ "describe-snapshot", "snapshots are not available yet, so none can be described" },
 };
@@ -114,6 +113,24 @@ static int check_refused(struct err *e)
 		return -EXIT_CODE_BAD_ARGUMENTS;
 	}
 	return 0;
+}
+
+/* What platforms pass as a matter of course, and what a guest can do without. */
+static const struct {
+	const char *name;
+	const char *why;
+} without_effect[] = {
+	{ "mmds-size-limit", "there is no metadata service yet" },
+	{ "enable-pci", "there is no PCI bus, the same drivers find devices on virtio-mmio" },
+};
+
+void options_warn(void)
+{
+	for (size_t i = 0; i < sizeof(without_effect) / sizeof(without_effect[0]); i++) {
+		if (args_given(args, NR_ARGS, without_effect[i].name))
+			log_warn("The argument '%s' has no effect: %s.", without_effect[i].name,
+				 without_effect[i].why);
+	}
 }
 
 static int parse_number(const char *name, bool *has, uint64_t *out, struct err *e)

@@ -46,5 +46,10 @@ enum options_wish { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION };
  */
 int options_parse(struct options *o, int argc, char *const *argv, struct err *e);
 
+/*
+ * options_warn - logs which arguments of the command line that was parsed last do nothing in mote.
+ */
+void options_warn(void);
+
 /* options_help - the table for people, on standard output. */
 void options_help(void);

@@ -139,13 +139,19 @@ def test_bad_level(mote: Start) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--enable-pci"], ["--metadata", "f"], ["--mmds-size-limit", "1"], ["--snapshot-version"],
-     ["--describe-snapshot", "f"], ["--seccomp-filter", "f"]],
+    [["--metadata", "f"], ["--snapshot-version"], ["--describe-snapshot", "f"], ["--seccomp-filter", "f"]],
 )
 def test_what_there_is_not(mote: Start, arguments: list[str]) -> None:
     vm = mote(*arguments, api=False)
     assert vm.wait_exit() == 153
     assert b" is not supported by this version of mote: " in vm.errors
+
+
+@pytest.mark.parametrize("arguments", [["--enable-pci"], ["--mmds-size-limit", "1"]])
+def test_without_effect(mote: Start, tiny: Tiny, arguments: list[str]) -> None:
+    vm = start(mote(*arguments), tiny("hello"))
+    assert vm.wait_exit() == 0
+    assert f"The argument '{arguments[0][2:]}' has no effect: " in vm.text
 
 
 # --- metrics
