@@ -180,6 +180,8 @@ static int run(const struct options *o, struct err *e)
 			ret = start_from_file(o->config_file, e);
 		if (!ret)
 			status = loop_run(p.loop);
+		if (!ret && status < STOPPED_BY_SIGNAL)
+			log_info("Vmm is stopping.");
 		vmm_fini(&vmm);
 	}
 	fatal_set_socket(NULL);

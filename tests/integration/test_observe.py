@@ -61,6 +61,7 @@ def test_log_line(mote: Start, tiny: Tiny, folder: Path, arguments: list[str], m
     assert "Running mote v" in said[0]
     assert any('The API server received a Put request on "/actions" with body' in line for line in said)
     assert any("The request was executed successfully. Status code: 204 No Content." in line for line in said)
+    assert said[-2].endswith(" Vmm is stopping.")
     assert said[-1].endswith(" mote exiting successfully. exit_code=0")
     assert any("Total previous API call duration: " in line for line in said) == ("Debug" in arguments)
 
