@@ -25,9 +25,9 @@
 #include "base/text.h"
 #include "virtio/vhost_user_talk.h"
 
-#define CREATE_MS    3000 /* InstanceStart has a client that waits */
-#define UPDATE_MS    100  /* the loop stands still for so long at most */
-#define RESET_MS     500  /* a vCPU does */
+#define CREATE_NS    3000000000 /* InstanceStart has a client that waits */
+#define UPDATE_NS    100000000	/* the loop stands still for so long at most */
+#define RESET_NS     500000000	/* a vCPU does, and the loop if it wants this device meanwhile */
 #define REPLY_US     2000000
 #define RETRY_MIN_US 100000
 #define RETRY_MAX_US 2000000
@@ -121,6 +121,7 @@ static void called(void *ctx, uint32_t events)
 
 static void vhost_user_reset(struct virtio_dev *dev)
 {
+	const uint64_t end_ns = timer_now_ns() + RESET_NS;
 	struct vhost_user *vu = to_vhost(dev);
 	const char *why = NULL;
 
@@ -130,11 +131,11 @@ static void vhost_user_reset(struct virtio_dev *dev)
 		return;
 	vu->live = false;
 	vu->stopping = true;
-	why = vhost_talk_wait(vu, RESET_MS);
+	why = vhost_talk_wait(vu, end_ns);
 	if (!why)
 		why = vhost_talk_stop(vu);
 	if (!why)
-		why = vhost_talk_wait(vu, RESET_MS);
+		why = vhost_talk_wait(vu, end_ns);
 	vu->stopping = false;
 	if (why) {
 		vu->broken = true;
@@ -186,7 +187,7 @@ static int open_device(struct vhost_user *vu, struct err *e)
 		return ret;
 	why = vhost_talk_begin(vu);
 	if (!why)
-		why = vhost_talk_wait(vu, CREATE_MS);
+		why = vhost_talk_wait(vu, timer_now_ns() + CREATE_NS);
 	if (why) {
 		/* The copy that the caller has is of no more use: next time we connect anew. */
 		shutdown(vu->sock.fd, SHUT_RDWR);
@@ -251,16 +252,17 @@ void vhost_user_destroy(struct vhost_user *vu)
 
 int vhost_user_update(struct vhost_user *vu, struct err *e)
 {
+	const uint64_t end_ns = timer_now_ns() + UPDATE_NS;
 	uint64_t start_us = virtio_now_us();
 	const char *why;
 
 	if (!vu->ready)
 		return err_set(e, ENOTCONN, "the vhost-user back end at %s", vu->params.path);
-	why = vhost_talk_wait(vu, UPDATE_MS);
+	why = vhost_talk_wait(vu, end_ns);
 	if (!why)
 		why = vhost_talk_ask_config(vu);
 	if (!why)
-		why = vhost_talk_wait(vu, UPDATE_MS);
+		why = vhost_talk_wait(vu, end_ns);
 	check(vu, why);
 	if (why)
 		return err_set(e, EPROTO, "the vhost-user back end at %s %s", vu->params.path, why);

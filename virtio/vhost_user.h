@@ -69,7 +69,7 @@ struct vhost_user_metrics *vhost_user_metrics(struct vhost_user *vu);
 
 /*
  * vhost_user_update - read the config space again and tell the guest. Waits a tenth of a second at
- * most. Loop thread with the device's lock held. Errors: ENOTCONN, EBUSY (it is being set up),
- * EPROTO; then the connection is given up and tried again later.
+ * most. Loop thread with the device's lock held. Errors: ENOTCONN (there is none now); EPROTO: the
+ * connection is given up and tried again later.
  */
 int vhost_user_update(struct vhost_user *vu, struct err *e);

@@ -311,18 +311,18 @@ const char *vhost_talk_hear(struct vhost_user *vu)
 }
 
 /* Go on until no reply is open. */
-const char *vhost_talk_wait(struct vhost_user *vu, uint64_t ms)
+const char *vhost_talk_wait(struct vhost_user *vu, uint64_t end_ns)
 {
-	uint64_t end = timer_now_ns() + ms * MS_IN_NS, now;
 	const char *why = NULL;
+	uint64_t now;
 
 	while (!why && vu->expect) {
 		struct pollfd p = { .fd = vu->sock.fd, .events = POLLIN };
 
 		now = timer_now_ns();
-		if (now >= end)
+		if (now >= end_ns)
 			return "does not answer";
-		if (poll(&p, 1, (int)((end - now) / MS_IN_NS) + 1) > 0)
+		if (poll(&p, 1, (int)((end_ns - now) / MS_IN_NS) + 1) > 0)
 			why = vhost_talk_hear(vu);
 	}
 	return why;

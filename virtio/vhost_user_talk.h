@@ -55,5 +55,5 @@ const char *vhost_talk_stop(struct vhost_user *vu);
 /* vhost_talk_hear - there is something to read. */
 const char *vhost_talk_hear(struct vhost_user *vu);
 
-/* vhost_talk_wait - hear until no reply is open, at most @ms milliseconds. */
-const char *vhost_talk_wait(struct vhost_user *vu, uint64_t ms);
+/* vhost_talk_wait - hear until no reply is open, at most until timer_now_ns() is @end_ns. */
+const char *vhost_talk_wait(struct vhost_user *vu, uint64_t end_ns);

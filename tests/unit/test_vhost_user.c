@@ -24,12 +24,14 @@
 #include "virtio/vhost_user.h"
 #include "virtio/vhost_user_msg.h"
 #include "virtio/vhost_user_ring.h"
+#include "virtio/vhost_user_talk.h"
 
 #define BIT(n)	 (UINT64_C(1) << (n))
 #define SECTORS	 1000u
 #define ALL	 (~UINT64_C(0))
 #define MSG_MAX	 (sizeof(struct vhost_user_msg) - offsetof(struct vhost_user_msg, u64))
-#define PATIENCE 30 /* seconds; only a fault takes so long */
+#define PATIENCE 30	/* seconds; only a fault takes so long */
+#define LATE_US	 300000 /* twice that is more than a reset waits */
 #define OFFERED                                                                                    \
 	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_BLK_F_FLUSH) |        \
 	 BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_MQ) | BIT(VIRTIO_BLK_F_CONFIG_WCE) |        \
@@ -53,6 +55,7 @@ enum lie {
 	CONFIG_FIELD,  /* ... with 32 bits changed: value at offset */
 	TWICE,	       /* answers twice */
 	WITH_FD,       /* file descriptors come along */
+	LATE,	       /* at a reset, each of the two answers takes long */
 };
 
 static struct back_end {
@@ -126,7 +129,9 @@ static void take_memory(const struct vhost_user_msg *m, const int *fds)
 /* One write(2) per piece, as the lie wants it. False: hang up. */
 static bool answer(struct vhost_user_msg *m)
 {
-	enum lie lie = m->request == b.at ? b.lie : HONEST;
+	bool two = m->request == VHOST_USER_SET_VRING_ENABLE ||
+		   m->request == VHOST_USER_GET_VRING_BASE;
+	enum lie lie = m->request == b.at || (b.lie == LATE && two) ? b.lie : HONEST;
 	char room[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = { 0 };
 	uint8_t raw[256], *payload = raw + 12;
 	struct iovec iov = { .iov_base = raw };
@@ -160,6 +165,11 @@ static bool answer(struct vhost_user_msg *m)
 		return false;
 	if (lie == SILENT)
 		return true;
+	if (lie == LATE) {
+		while (!*(volatile bool *)&vu->stopping && b.lie == LATE)
+			usleep(1000);
+		usleep(LATE_US);
+	}
 	if (lie == WITH_FD) {
 		struct cmsghdr *c = (struct cmsghdr *)(void *)room;
 
@@ -646,6 +656,20 @@ Test(vhost_user, keeps_the_ring_at_reset)
 	clock_gettime(CLOCK_MONOTONIC, &t1);
 	cr_expect_leq(t1.tv_sec - t0.tv_sec, 10);
 	/* It is hung up on, and the next one serves the driver. */
+	boot();
+	WAIT(b.nr_connections >= 2 && b.nr_enabled >= 2);
+	request(0);
+	WAIT(nr_used() == 1);
+}
+
+Test(vhost_user, waits_once_at_reset)
+{
+	b.lie = LATE;
+	start();
+	lock();
+	rig_write(r, VIRTIO_MMIO_STATUS, 0);
+	unlock();
+	b.lie = HONEST;
 	boot();
 	WAIT(b.nr_connections >= 2 && b.nr_enabled >= 2);
 	request(0);
