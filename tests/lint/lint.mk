@@ -69,7 +69,7 @@ $(L)/layering.ok: tests/lint/layering $(L_TEXT)
 	lint-cppcheck lint-shellcheck size
 lint-layering: $(L)/layering.ok
 lint-shape:    $(L_TEXT:%=$(L)/shape/%.ok)
-lint-format:   $(L_TEXT:%=$(L)/format/%.ok)
+lint-format:   $(L_TEXT:%=$(L)/format/%.ok) $(patsubst %,$(L)/format/%.ok,$(wildcard resources/*/*.[ch]))
 lint-gcc:      $(L_X86:%.c=$(L)/gcc/%.ok)
 lint-clang:    $(L_X86:%.c=$(L)/clang/%.ok)
 lint-arm64:    $(L_ARM64:%.c=$(L)/arm64/%.ok)
