@@ -25,6 +25,9 @@ ROOMS   := base boot virtio vmm api-socket
 C_ALL   := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c)) $(wildcard *.c)
 H_ALL   := $(foreach r,$(ROOMS),$(wildcard $(r)/*.h)) $(wildcard *.h)
 C_MOTE  := $(filter-out %_$(OTHER).c,$(C_ALL))
+# Filters of system calls: made from resources/seccomp, then compiled like the rest.
+C_MADE  := $(B)/seccomp/filters_$(SUFFIX).c
+C_MOTE  += $(C_MADE)
 # Two programs with a main of their own and a heap; all else of them is one library for the tests.
 C_JAIL  := $(filter-out %_$(OTHER).c,$(wildcard jailer/*.c))
 C_LIB   := $(filter-out main.c base/heap.c,$(C_MOTE)) $(filter-out jailer/main.c,$(C_JAIL))
@@ -81,6 +84,26 @@ $(B)/release/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call SAY,CC   ,$@)
 	$(Q)$(CC) $(R_FLAGS) -c $< -o $@
+
+# The compiler of policies runs here, whatever machine the rest is for.
+SECCOMP := $(B)/seccomp/mote-seccomp-compile
+STEPS   := setup running vcpu
+$(SECCOMP): $(wildcard resources/seccomp/*.[ch]) vmm/sandbox_filter.h Makefile
+	@mkdir -p $(@D)
+	$(call SAY,CC   ,$@)
+	$(Q)$(CC) -std=gnu11 $(WARN) $(DEFS) -O1 -g -o $@ $(filter %.c,$^) -lseccomp
+
+# The other architecture's policies are compiled too, so that both stay whole.
+policies = $(STEPS:%=resources/seccomp/%.$(1).policy)
+$(B)/seccomp/filters_x86.c $(B)/seccomp/filters_arm64.c &: $(SECCOMP) $(call policies,x86_64) $(call policies,aarch64)
+	$(call SAY,BPF  ,$(@D))
+	$(Q)$(SECCOMP) --arch x86_64 --c $(@D)/filters_x86.c --output $(@D)/x86_64.bpf $(call policies,x86_64)
+	$(Q)$(SECCOMP) --arch aarch64 --c $(@D)/filters_arm64.c --output $(@D)/aarch64.bpf $(call policies,aarch64)
+
+# How many system calls each kind of thread may make.
+.PHONY: seccomp-count
+seccomp-count: $(SECCOMP)
+	@$(SECCOMP) --arch $(ARCH) --count $(call policies,$(ARCH))
 
 # Unit tests: glibc, because criterion and the sanitizers need it.
 define unit_build
@@ -173,6 +196,9 @@ install: $(B)/release/mote $(B)/release/mote-jailer
 	@# never over a Firecracker that somebody still uses
 	test -e $(DESTDIR)$(PREFIX)/bin/firecracker || ln -s mote $(DESTDIR)$(PREFIX)/bin/firecracker
 	test -e $(DESTDIR)$(PREFIX)/bin/jailer || ln -s mote-jailer $(DESTDIR)$(PREFIX)/bin/jailer
+	@# filters of one's own, and the policies to begin with
+	install -D -m 755 $(SECCOMP) $(DESTDIR)$(PREFIX)/bin/mote-seccomp-compile
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/mote/seccomp $(call policies,$(ARCH)) resources/seccomp/README.md
 	install -D -m 644 api-socket/openapi.yaml $(DESTDIR)$(PREFIX)/share/mote/openapi.yaml
 
 .PHONY: run

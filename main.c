@@ -22,6 +22,7 @@
 #include "vmm/logger.h"
 #include "vmm/metrics.h"
 #include "vmm/options.h"
+#include "vmm/sandbox.h"
 #include "vmm/terminal.h"
 #include "vmm/vmm.h"
 
@@ -118,6 +119,23 @@ static int start_metrics(const struct options *o, struct err *e)
 	return ret ? err_wrap(e, "Could not initialize metrics") : 0;
 }
 
+/*
+ * From here on bytes are read whose writer is not the operator. The handlers stand before the
+ * filter does: what it forbids shall end in words.
+ */
+static int start_sandbox(const struct options *o, struct err *e)
+{
+	int ret = fatal_init(e);
+
+	if (o->no_seccomp) {
+		log_warn("System calls are not filtered (--no-seccomp).");
+		return ret;
+	}
+	if (!ret)
+		ret = sandbox_init(o->seccomp_filter, e);
+	return ret ? ret : sandbox_enter_setup(e);
+}
+
 static int start_from_file(const char *path, struct err *e)
 {
 	int ret = config_file_load(&vmm.config, path, e);
@@ -166,9 +184,7 @@ static int run(const struct options *o, struct err *e)
 	ret = loop_create(&p.loop, e);
 	if (ret)
 		return status;
-	ret = fatal_init(e);
-	if (!ret)
-		ret = signals_init(&p, e);
+	ret = signals_init(&p, e);
 	if (!ret && o->api_sock)
 		ret = serve(&p, o, e);
 	if (!ret) {
@@ -241,6 +257,8 @@ int main(int argc, char **argv)
 	log_info("Running %s v%s", name, vmm.identity.version);
 	options_warn();
 	if (start_metrics(&o, &e))
+		return fail(name, EXIT_CODE_ERROR, &e);
+	if (start_sandbox(&o, &e))
 		return fail(name, EXIT_CODE_ERROR, &e);
 
 	ret = run(&o, &e);

@@ -250,10 +250,18 @@ void log_signal(unsigned int at, const char *file, const char *text, size_t len)
 	put_line(line, t.len);
 }
 
+static void (*log_abort)(void) = abort;
+
+void log_set_abort(void (*fn)(void))
+{
+	log_abort = fn;
+}
+
 _Noreturn void log_assert(unsigned int at, const char *file, const char *what)
 {
 	log_write(at, file, "Assertion failed: %s", what);
-	abort();
+	log_abort();
+	__builtin_unreachable();
 }
 
 bool log_limit_pass(struct log_limit *l, unsigned int at, const char *file)

@@ -62,6 +62,9 @@ void log_write(unsigned int at, const char *file, const char *fmt, ...)
  */
 void log_signal(unsigned int at, const char *file, const char *text, size_t len);
 
+/* log_set_abort - what ends the process in log_assert, in abort's place; does not return. */
+void log_set_abort(void (*fn)(void));
+
 /* log_assert - what base/assert.h says about a broken invariant; ends the process by SIGABRT. */
 _Noreturn void log_assert(unsigned int at, const char *file, const char *what);
 

@@ -6,18 +6,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/text.h"
 #include "vmm/metrics.h"
+#include "vmm/sandbox.h"
 #include "vmm/terminal.h"
 
 #define FATAL_LINE_MAX 512
@@ -30,6 +33,17 @@
 static char socket_path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
 static const struct mem *_Atomic guest_mem;
 static atomic_flag dying = ATOMIC_FLAG_INIT;
+
+/* The loop thread, which alone has the right to tidy up. 0 before fatal_init: whoever dies does. */
+static pid_t process;
+static pthread_t loop_thread;
+
+/* What a vCPU thread that dies leaves to the loop thread. */
+static struct line *_Atomic handed_line;
+static int handed_code;
+
+/* It has no other use, so nobody blocks it. The one before interrupts KVM_RUN, see vcpu.c. */
+#define HAND_OVER_SIGNAL (SIGRTMIN + 1)
 
 static const struct {
 	int signal;
@@ -64,8 +78,11 @@ void fatal_die_by(int signo)
 	signal(signo, SIG_DFL);
 	sigemptyset(&set);
 	sigaddset(&set, signo);
-	/* To this thread: another one takes its time, and we could reach an exit before it does. */
-	raise(signo);
+	/*
+	 * To this thread: another one would take its time, and we could reach an exit before it
+	 * does. Not raise(), which uses a call with which one reaches other processes too.
+	 */
+	syscall(SYS_tgkill, process, process, signo);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
@@ -77,14 +94,36 @@ void fatal_set_name(const char *name)
 	app_name = name;
 }
 
+/*
+ * A vCPU thread may not touch files, terminal or metrics' target: the loop thread does it for it,
+ * in a handler, so wherever it is. Of several vCPU threads the first one speaks; all wait here.
+ */
+static _Noreturn void hand_over(struct line *l, int code)
+{
+	static const int never;
+
+	if (!atomic_flag_test_and_set(&dying)) {
+		handed_code = code;
+		atomic_store(&handed_line, l);
+		syscall(SYS_tgkill, process, process, HAND_OVER_SIGNAL);
+	}
+	for (;;)
+		syscall(SYS_futex, &never, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+}
+
 static _Noreturn void fatal_exit(struct line *l, int code)
 {
 	struct pollfd err_fd = { .fd = STDERR_FILENO, .events = POLLOUT };
-	struct line last;
+	struct line last, *first;
 
-	/* Two threads may be hit at once: the first one speaks, the other waits for the end. */
-	while (atomic_flag_test_and_set(&dying))
-		pause();
+	if (process && !pthread_equal(pthread_self(), loop_thread))
+		hand_over(l, code);
+	/* Two threads were hit at once: the words of the one that was first. */
+	first = atomic_load(&handed_line);
+	if (first) {
+		l = first;
+		code = handed_code;
+	}
 	log_signal(LOG_AT(LOG_ERROR), __FILE__, l->buf, l->text.len);
 	/* Also where a supervisor looks; one that has stopped reading does not make us wait. */
 	l->buf[l->text.len] = '\n';
@@ -134,6 +173,10 @@ static void fatal_handler(int sig, siginfo_t *info, void *context)
 		text_str(&l.text, ", bad syscall (");
 		text_i64(&l.text, info->si_syscall);
 		text_char(&l.text, ')');
+		text_char(&l.text, ' ');
+		/* Of another architecture the same number is another call. */
+		if (info->si_arch == ((const struct sandbox_file *)(void *)sandbox_builtin)->arch)
+			text_str(&l.text, sandbox_call_name((unsigned int)info->si_syscall));
 	}
 	if (sig == SIGBUS && m && mem_owns(m, info->si_addr, &a)) {
 		text_str(&l.text, ", guest address 0x");
@@ -158,21 +201,53 @@ static void sigpipe_handler(int sig, siginfo_t *info, void *context)
 	(void)sig;
 	(void)context;
 	metric_inc(&metrics.signal[METRICS_SIGPIPE]);
-	if (info->si_pid != getpid())
+	if (info->si_pid != process)
 		log_signal(LOG_AT(LOG_ERROR), __FILE__, text, sizeof(text) - 1);
 	errno = saved;
 }
 
+/* From hand_over; also from anybody who may send us signals, which then means nothing. */
+static void handed_over(int sig, siginfo_t *info, void *context)
+{
+	struct line *l = atomic_load(&handed_line);
+
+	(void)sig;
+	(void)info;
+	(void)context;
+	if (l && pthread_equal(pthread_self(), loop_thread))
+		fatal_exit(l, handed_code);
+}
+
+/* An invariant of ours is broken, as the log says already. Not abort(): see fatal_die_by. */
+static _Noreturn void fatal_abort(void)
+{
+	struct line l;
+
+	line_init(&l);
+	text_str(&l.text, "Shutting down VM after a failed assertion.");
+	metric_set(&metrics.panics, 1);
+	fatal_exit(&l, EXIT_CODE_ABORT);
+}
+
 int fatal_init(struct err *e)
 {
-	struct sigaction action = { .sa_sigaction = fatal_handler,
-				    .sa_flags = SA_SIGINFO | (int)SA_RESETHAND };
+	struct sigaction action = { .sa_sigaction = fatal_handler, .sa_flags = SA_SIGINFO };
 
-	/* Everything else waits: two dying threads must not mix their lines. */
+	/*
+	 * Everything else waits: two dying threads must not mix their lines. A fault of the
+	 * handler itself ends us at once, since its signal is blocked; with SA_RESETHAND the same
+	 * fault on a second thread would do so too.
+	 */
 	sigfillset(&action.sa_mask);
 	for (size_t i = 0; i < sizeof(fatal_signal) / sizeof(fatal_signal[0]); i++)
 		if (sigaction(fatal_signal[i].signal, &action, NULL) < 0)
 			return err_set(e, errno, "handler for signal %d", fatal_signal[i].signal);
+	process = getpid();
+	loop_thread = pthread_self();
+	log_set_abort(fatal_abort);
+	action.sa_sigaction = handed_over;
+	if (sigaction(HAND_OVER_SIGNAL, &action, NULL) < 0)
+		return err_set(e, errno, "handler for signal %d", HAND_OVER_SIGNAL);
 	action.sa_sigaction = sigpipe_handler;
 	action.sa_flags = SA_SIGINFO | SA_RESTART;
 	if (sigaction(SIGPIPE, &action, NULL) < 0)

@@ -46,6 +46,10 @@ static struct arg args[] = {
 	  .def = "51200",
 	  .help = "largest request body in bytes" },
 	{ .name = "no-seccomp", .help = "run without system call filters" },
+	{ .name = "seccomp-filter",
+	  .takes_value = true,
+	  .forbids = "no-seccomp",
+	  .help = "system call filters made by mote-seccomp-compile" },
 	{ .name = "landlock",
 	  .takes_value = true,
 	  .def = "actions",
@@ -59,10 +63,6 @@ static struct arg args[] = {
 	  .takes_value = true,
 	  .help = "CPU time used by the jailer" },
 	/* What others have and mote has not: rows so that each is refused with its reason. */
-	{ .name = "seccomp-filter",
-	  .takes_value = true,
-	  .forbids = "no-seccomp",
-	  .help = "not supported yet: system call filters of one's own" },
 	{ .name = "metadata",
 	  .takes_value = true,
 	  .help = "not supported yet: contents of the metadata service" },
@@ -95,7 +95,6 @@ static const struct {
 	const char *name;
 	const char *why;
 } refused[] = {
-	{ "seccomp-filter", "system call filters of one's own are not supported yet" },
 	{ "metadata", "there is no metadata service yet" },
 	{ "snapshot-version", "snapshots are not available yet, so they have no version" },
 	{ "describe-snapshot", "snapshots are not available yet, so none can be described" },
@@ -241,6 +240,8 @@ int options_parse(struct options *o, int argc, char *const *argv, struct err *e)
 		.show_level = args_given(args, NR_ARGS, "show-level"),
 		.show_log_origin = args_given(args, NR_ARGS, "show-log-origin"),
 		.boot_timer = args_given(args, NR_ARGS, "boot-timer"),
+		.no_seccomp = args_given(args, NR_ARGS, "no-seccomp"),
+		.seccomp_filter = args_value(args, NR_ARGS, "seccomp-filter"),
 	};
 	if (!args_given(args, NR_ARGS, "no-api"))
 		o->api_sock = args_value(args, NR_ARGS, "api-sock");

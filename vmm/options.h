@@ -25,6 +25,8 @@ struct options {
 	bool show_level;
 	bool show_log_origin;
 	bool boot_timer;
+	bool no_seccomp;
+	const char *seccomp_filter; /* file; NULL: those built in */
 	enum landlock_level landlock;
 	size_t payload_max; /* bytes */
 	/*

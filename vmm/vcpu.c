@@ -13,12 +13,14 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "vmm/fatal.h"
+#include "vmm/sandbox.h"
 
 /* No handler of ours does more than log a line (2 KiB) and write it. */
 #define VCPU_STACK_BYTES 65536U
@@ -184,10 +186,21 @@ static void *vcpu_main(void *arg)
 	struct vcpu *v = arg;
 	struct vcpus *s = v->set;
 	char name[16];
+	struct err e;
 
 	text_print(name, sizeof(name), "fc_vcpu %u", v->index);
 	prctl(PR_SET_NAME, name);
 	log_thread(name); /* this frame lives as long as the thread */
+	/* Before the order is read: who changes that without seeing our number need not kick us. */
+	atomic_store(&v->tid, (pid_t)syscall(SYS_gettid));
+	if (sandbox_enter_vcpu(&e)) {
+		log_error("vCPU %u: %s", v->index, e.msg);
+		/* Without it there is no KVM_RUN, whatever is ordered. */
+		do
+			vcpus_end(s, EXIT_CODE_ERROR);
+		while (vcpu_wait(v));
+		return NULL;
+	}
 	for (;;) {
 		if (atomic_load(&s->order) != VCPU_RUN && !vcpu_wait(v))
 			return NULL;
@@ -205,6 +218,7 @@ int vcpus_start(struct vcpus *s, struct err *e)
 	pthread_attr_t attr;
 	int ret = 0;
 
+	s->process = getpid();
 	/* No SA_RESTART: the point is that KVM_RUN returns. */
 	if (sigaction(VCPU_KICK_SIGNAL, &kick, NULL) < 0)
 		return err_set(e, errno, "handler for the vCPU signal");
@@ -248,13 +262,16 @@ static void vcpus_order(struct vcpus *s, enum vcpu_order order)
 
 static void vcpus_kick(struct vcpus *s)
 {
+	const pid_t process = s->process;
+
 	for (unsigned int i = 0; i < s->nr; i++) {
 		struct vcpu *v = &s->vcpu[i];
 
 		if (!v->started)
 			continue;
 		__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELEASE);
-		pthread_kill(v->thread, VCPU_KICK_SIGNAL);
+		/* Not pthread_kill(), whose call would reach other processes too. */
+		syscall(SYS_tgkill, process, atomic_load(&v->tid), VCPU_KICK_SIGNAL);
 	}
 }
 

@@ -42,6 +42,7 @@ struct vcpu {
 	size_t run_size;
 	struct vcpus *set;
 	pthread_t thread;
+	_Atomic pid_t tid; /* 0 until the thread has told it */
 	bool started;
 };
 
@@ -59,6 +60,7 @@ struct vcpus {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* order changed, or a thread parked */
 	atomic_int order;	/* enum vcpu_order */
+	pid_t process;		/* ours */
 	unsigned int nr_parked;
 	unsigned int nr_started;
 	struct vcpu_metrics metrics;

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "vmm/boot_timer.h"
 #include "vmm/metrics.h"
+#include "vmm/sandbox.h"
 
 struct vmm_identity vmm_identity(const char *argv0)
 {
@@ -115,6 +116,8 @@ int vmm_start(struct vmm *v, struct err *e)
 		ret = landlock_enter(v->landlock, &v->config, v->api_sock, e);
 	if (!ret)
 		ret = machine_start(m, e);
+	if (!ret)
+		ret = sandbox_enter_running(e);
 	if (ret) {
 		metrics_forget();
 		machine_destroy(m);

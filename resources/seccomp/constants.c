@@ -7,6 +7,7 @@
 #include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/if_tun.h>
+#include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
@@ -77,6 +78,7 @@ static const struct {
 	NAME(O_CREAT),
 	NAME(O_TRUNC),
 	NAME(O_APPEND),
+	NAME(O_CLOEXEC),
 	NAME(O_DIRECTORY),
 	NAME(F_GETFL),
 	NAME(F_SETFL),
@@ -92,7 +94,11 @@ static const struct {
 	NAME(BLKZEROOUT),
 	NAME(BLKSSZGET),
 	NAME(BLKPBSZGET),
+	NAME(BLKIOOPT),
 	NAME(BLKROGET),
+	NAME(IORING_REGISTER_RESTRICTIONS),
+	NAME(IORING_REGISTER_ENABLE_RINGS),
+	NAME(IORING_ENTER_GETEVENTS),
 	/* terminals, sockets, taps */
 	NAME(TCGETS),
 	NAME(TCSETS),
@@ -135,6 +141,7 @@ static const struct {
 	NAME(KVM_SET_TSS_ADDR),
 	NAME(KVM_IRQFD),
 	NAME(KVM_IOEVENTFD),
+	NAME(KVM_IRQ_LINE),
 	NAME(KVM_KVMCLOCK_CTRL),
 	NAME(KVM_ENABLE_CAP),
 	NAME(KVM_CREATE_DEVICE),

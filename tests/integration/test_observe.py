@@ -140,7 +140,7 @@ def test_bad_level(mote: Start) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--metadata", "f"], ["--snapshot-version"], ["--describe-snapshot", "f"], ["--seccomp-filter", "f"]],
+    [["--metadata", "f"], ["--snapshot-version"], ["--describe-snapshot", "f"]],
 )
 def test_what_there_is_not(mote: Start, arguments: list[str]) -> None:
     vm = mote(*arguments, api=False)
