@@ -214,6 +214,14 @@ uint64_t mem_file_offset(const struct mem *m, size_t i)
 	return sum;
 }
 
+int mem_span(const struct mem *m, gpa_t a, uint64_t len, struct mem_span *out)
+{
+	uint8_t *p = mem_host(m, a, len);
+
+	*out = (struct mem_span){ .host = p, .len = p ? len : 0 };
+	return p ? 0 : -EFAULT;
+}
+
 bool mem_valid(const struct mem *m, gpa_t a, uint64_t len)
 {
 	return mem_host(m, a, len) != NULL;

@@ -19,9 +19,12 @@
  */
 #pragma once
 
+#include <endian.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -92,6 +95,70 @@ uint64_t mem_host_base(const struct mem *m, size_t i);
  */
 int mem_fd(const struct mem *m);
 uint64_t mem_file_offset(const struct mem *m, size_t i);
+
+/*
+ * A range of RAM that was judged once, for what is looked at all the time (rings). Only mem.h looks
+ * inside; valid until mem_destroy. One of zeroes is a range of no bytes.
+ */
+struct mem_span {
+	uint8_t *host;
+	uint64_t len;
+};
+
+/* mem_span - judge [a, a+len). 0, or -EFAULT and a range of no bytes. */
+int mem_span(const struct mem *m, gpa_t a, uint64_t len, struct mem_span *out);
+
+/* mem_span_at - where [offset, offset+len) of a range is; NULL outside. For the four below. */
+static inline void *mem_span_at(const struct mem_span *s, uint64_t offset, uint64_t len)
+{
+	return offset <= s->len && len <= s->len - offset ? s->host + offset : NULL;
+}
+
+/* mem_span_read / mem_span_write - as mem_read and mem_write at @offset of a range. */
+static inline int mem_span_read(const struct mem_span *s, uint64_t offset, void *buf, size_t len)
+{
+	const void *p = mem_span_at(s, offset, len);
+
+	if (!p)
+		return -EFAULT;
+	memcpy(buf, p, len);
+	return 0;
+}
+
+static inline int mem_span_write(const struct mem_span *s, uint64_t offset, const void *buf,
+				 size_t len)
+{
+	void *p = mem_span_at(s, offset, len);
+
+	if (!p)
+		return -EFAULT;
+	memcpy(p, buf, len);
+	return 0;
+}
+
+/*
+ * mem_span_load16 / mem_span_store16 - as mem_load16 and mem_store16; the range and @offset are
+ * 2-byte aligned.
+ */
+static inline int mem_span_load16(const struct mem_span *s, uint64_t offset, uint16_t *out)
+{
+	const uint16_t *p = mem_span_at(s, offset, sizeof(*out));
+
+	if (!p)
+		return -EFAULT;
+	*out = le16toh(__atomic_load_n(p, __ATOMIC_ACQUIRE));
+	return 0;
+}
+
+static inline int mem_span_store16(const struct mem_span *s, uint64_t offset, uint16_t v)
+{
+	uint16_t *p = mem_span_at(s, offset, sizeof(v));
+
+	if (!p)
+		return -EFAULT;
+	__atomic_store_n(p, htole16(v), __ATOMIC_RELEASE);
+	return 0;
+}
 
 /* mem_valid - whether [a, a+len) lies inside one RAM region. len 0 is valid anywhere in RAM. */
 bool mem_valid(const struct mem *m, gpa_t a, uint64_t len);

@@ -36,7 +36,7 @@ struct desc {
 
 /* Where a walk along a chain stands: in the queue's own table or in an indirect one. */
 struct walk {
-	gpa_t table;
+	struct mem_span table;
 	uint32_t nr;	  /* entries of this table */
 	uint32_t nr_max;  /* longest chain that ends in this table */
 	uint32_t nr_seen; /* descriptors so far, over both tables */
@@ -73,13 +73,13 @@ int vq_configure(struct vq *vq, const struct vq_ring *ring)
 		vq->fault = "ring address is not aligned";
 		return -EINVAL;
 	}
-	if (!mem_valid(vq->mem, ring->desc, (uint64_t)DESC_BYTES * size) ||
-	    !mem_valid(vq->mem, ring->avail, AVAIL_BYTES(size)) ||
-	    !mem_valid(vq->mem, ring->used, USED_BYTES(size))) {
+	vq_reset(vq);
+	if (mem_span(vq->mem, ring->desc, (uint64_t)DESC_BYTES * size, &vq->desc) ||
+	    mem_span(vq->mem, ring->avail, AVAIL_BYTES(size), &vq->avail) ||
+	    mem_span(vq->mem, ring->used, USED_BYTES(size), &vq->used)) {
 		vq->fault = "ring is not in RAM";
 		return -EFAULT;
 	}
-	vq_reset(vq);
 	vq->ring = *ring;
 	vq->ready = true;
 	return 0;
@@ -90,7 +90,7 @@ static int vq_look(struct vq *vq)
 {
 	uint16_t idx;
 
-	if (mem_load16(vq->mem, gpa_add(vq->ring.avail, AVAIL_IDX), &idx))
+	if (mem_span_load16(&vq->avail, AVAIL_IDX, &idx))
 		return vq_refuse(vq, "avail ring is not in RAM");
 	/*
 	 * Each chain has at least one descriptor, so what is available and in flight together fits
@@ -103,10 +103,10 @@ static int vq_look(struct vq *vq)
 	return 0;
 }
 
-static int desc_read(const struct vq *vq, const struct walk *w, uint32_t i, struct desc *d)
+static int desc_read(const struct walk *w, uint32_t i, struct desc *d)
 {
 	uint8_t raw[DESC_BYTES];
-	int ret = mem_read(vq->mem, gpa_add(w->table, (uint64_t)DESC_BYTES * i), raw, sizeof(raw));
+	int ret = mem_span_read(&w->table, (uint64_t)DESC_BYTES * i, raw, sizeof(raw));
 
 	if (ret)
 		return ret;
@@ -128,10 +128,9 @@ static int walk_indirect(struct vq *vq, struct walk *w, const struct desc *d)
 		return vq_refuse(vq, "indirect descriptor with a next one");
 	if (d->len == 0 || d->len % DESC_BYTES)
 		return vq_refuse(vq, "indirect table of odd length");
-	if (!mem_valid(vq->mem, d->addr, d->len))
+	if (mem_span(vq->mem, d->addr, d->len, &w->table))
 		return vq_refuse(vq, "indirect table is not in RAM");
 	w->indirect = true;
-	w->table = d->addr;
 	w->nr = d->len / DESC_BYTES;
 	w->nr_max = VQ_SIZE_MAX;
 	w->nr_seen--; /* this descriptor holds no buffer; those before it still count */
@@ -165,7 +164,7 @@ static int walk_buffer(struct vq *vq, struct walk *w, const struct desc *d, stru
 
 static int walk_chain(struct vq *vq, uint16_t head, struct vq_chain *c)
 {
-	struct walk w = { .table = vq->ring.desc, .nr = vq->ring.size, .nr_max = vq->ring.size };
+	struct walk w = { .table = vq->desc, .nr = vq->ring.size, .nr_max = vq->ring.size };
 	uint16_t known = VRING_DESC_F_NEXT | VRING_DESC_F_WRITE;
 	uint32_t i = head;
 	struct desc d;
@@ -179,7 +178,7 @@ static int walk_chain(struct vq *vq, uint16_t head, struct vq_chain *c)
 		/* The only way to exceed this is a loop; it also bounds c->seg. */
 		if (w.nr_seen++ >= w.nr_max)
 			return vq_refuse(vq, "chain longer than the queue");
-		if (desc_read(vq, &w, i, &d))
+		if (desc_read(&w, i, &d))
 			return vq_refuse(vq, "descriptor table is not in RAM");
 		if (d.flags & ~known)
 			return vq_refuse(vq, "descriptor flag that was not negotiated");
@@ -217,7 +216,7 @@ int vq_pop(struct vq *vq, struct vq_chain *c)
 	}
 
 	slot = (uint16_t)(vq->next_avail & (vq->ring.size - 1));
-	if (mem_load16(vq->mem, gpa_add(vq->ring.avail, AVAIL_RING(slot)), &head))
+	if (mem_span_load16(&vq->avail, AVAIL_RING(slot), &head))
 		return vq_refuse(vq, "avail ring is not in RAM");
 	if (head >= vq->ring.size)
 		return vq_refuse(vq, "chain head outside the table");
@@ -257,7 +256,7 @@ int vq_complete(struct vq *vq, uint16_t head, uint32_t written)
 
 	le32_put(elem, head);
 	le32_put(elem + 4, written);
-	if (mem_write(vq->mem, gpa_add(vq->ring.used, USED_RING(slot)), elem, sizeof(elem)))
+	if (mem_span_write(&vq->used, USED_RING(slot), elem, sizeof(elem)))
 		return vq_refuse(vq, "used ring is not in RAM");
 	vq->in_flight[head / 64] &= ~(UINT64_C(1) << head % 64);
 	vq->nr_in_flight--;
@@ -269,8 +268,8 @@ int vq_publish(struct vq *vq)
 {
 	if (vq->published_used == vq->next_used)
 		return 0;
-	/* mem_store16 releases: the elements and the data are visible before the index. */
-	if (mem_store16(vq->mem, gpa_add(vq->ring.used, USED_IDX), vq->next_used))
+	/* The store releases: the elements and the data are visible before the index. */
+	if (mem_span_store16(&vq->used, USED_IDX, vq->next_used))
 		return vq_refuse(vq, "used ring is not in RAM");
 	vq->published_used = vq->next_used;
 	return 0;
@@ -292,11 +291,11 @@ bool vq_should_notify(struct vq *vq)
 	 */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!vq->ring.event_idx) {
-		if (mem_load16(vq->mem, vq->ring.avail, &v))
+		if (mem_span_load16(&vq->avail, 0, &v))
 			return true;
 		return !(v & VRING_AVAIL_F_NO_INTERRUPT);
 	}
-	if (mem_load16(vq->mem, gpa_add(vq->ring.avail, AVAIL_USED_EVENT(vq->ring.size)), &v))
+	if (mem_span_load16(&vq->avail, AVAIL_USED_EVENT(vq->ring.size), &v))
 		return true;
 	return vring_need_event(v, now, old);
 }
@@ -305,7 +304,7 @@ void vq_disable_kick(struct vq *vq)
 {
 	/* With event indexes the old avail_event, already passed, does the same for free. */
 	if (vq->ready && !vq->ring.event_idx)
-		mem_store16(vq->mem, vq->ring.used, VRING_USED_F_NO_NOTIFY);
+		mem_span_store16(&vq->used, 0, VRING_USED_F_NO_NOTIFY);
 }
 
 bool vq_enable_kick(struct vq *vq)
@@ -315,14 +314,13 @@ bool vq_enable_kick(struct vq *vq)
 	if (!vq->ready)
 		return false;
 	if (vq->ring.event_idx)
-		mem_store16(vq->mem, gpa_add(vq->ring.used, USED_AVAIL_EVENT(vq->ring.size)),
-			    vq->next_avail);
+		mem_span_store16(&vq->used, USED_AVAIL_EVENT(vq->ring.size), vq->next_avail);
 	else
-		mem_store16(vq->mem, vq->ring.used, 0);
+		mem_span_store16(&vq->used, 0, 0);
 
 	/* The driver stores its index and then looks at what we asked; we do it the other way. */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (mem_load16(vq->mem, gpa_add(vq->ring.avail, AVAIL_IDX), &idx))
+	if (mem_span_load16(&vq->avail, AVAIL_IDX, &idx))
 		return false;
 	return idx != vq->next_avail;
 }

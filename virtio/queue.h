@@ -35,7 +35,8 @@ struct vq_ring {
 /* One virtqueue. Embedded in its device; the fields belong to queue.c. */
 struct vq {
 	struct mem *mem;
-	struct vq_ring ring; /* as judged by vq_configure */
+	struct vq_ring ring;		   /* as judged by vq_configure */
+	struct mem_span desc, avail, used; /* where its parts are */
 	bool ready;
 	uint16_t next_avail;		      /* next avail entry to take */
 	uint16_t seen_avail;		      /* avail index as last read and judged */
