@@ -5,9 +5,9 @@
  * A struct loop belongs to the one thread that calls loop_run; that thread adds and removes
  * watches. Two exceptions: loop_stop may be called on any thread, and a watch with a lock may be
  * added or modified by any thread that holds the lock. A watch is part of its owner and must stay
- * put while it is added. Level-triggered: a handler that leaves data behind is called again, so
- * each handler does a bounded amount of work and returns, and nothing starves (hostile-inputs,
- * event starvation).
+ * put while it is added. Level-triggered unless it wants EPOLLET: a handler that leaves data behind
+ * is called again, so each handler does a bounded amount of work and returns, and nothing starves
+ * (hostile-inputs, event starvation).
  */
 #pragma once
 
@@ -25,7 +25,7 @@ typedef void (*watch_fn)(void *ctx, uint32_t events);
 
 struct watch {
 	int fd;		 /* not owned; -1 when unused */
-	uint32_t events; /* wanted: EPOLLIN and/or EPOLLOUT; 0 keeps the fd but sleeps */
+	uint32_t events; /* EPOLLIN and/or EPOLLOUT, EPOLLET; 0 keeps the fd but sleeps */
 	watch_fn fn;
 	void *ctx;
 	pthread_mutex_t *lock; /* held around fn; NULL when only the loop touches ctx */

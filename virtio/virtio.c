@@ -65,11 +65,8 @@ static void run_queue(void *ctx)
 static void kicked(void *ctx, uint32_t events)
 {
 	struct virtio_queue *queue = ctx;
-	uint64_t count;
 
 	(void)events;
-	if (read(queue->kick.fd, &count, sizeof(count)) != (ssize_t)sizeof(count))
-		return;
 	/* While the queue has to wait its timer looks after it. */
 	if (!throttle_refuses(&queue->throttle))
 		run_queue(queue);
@@ -96,7 +93,7 @@ int virtio_init(struct virtio_dev *dev, const struct virtio_class *class,
 		queue->dev = dev;
 		queue->kick = (struct watch){
 			.fd = -1,
-			.events = EPOLLIN,
+			.events = EPOLLIN | EPOLLET, /* each kick once: nobody reads the eventfd */
 			.fn = kicked,
 			.ctx = queue,
 			.lock = host->lock,

@@ -200,10 +200,14 @@ bool rig_used(struct rig *r, unsigned int q, uint32_t *id, uint32_t *len)
 
 static int run_watch(struct rig *r, struct watch *w)
 {
-	struct pollfd p = { .fd = w->fd, .events = (short)w->events };
+	struct pollfd p = { .fd = w->fd, .events = (short)(w->events & (EPOLLIN | EPOLLOUT)) };
+	uint64_t count;
 
 	if (!w->added || poll(&p, 1, 0) <= 0)
 		return 0;
+	/* epoll tells of each kick once. */
+	if (w->events & EPOLLET)
+		(void)!read(w->fd, &count, sizeof(count));
 	pthread_mutex_lock(&r->lock);
 	w->fn(w->ctx, (uint32_t)p.revents);
 	pthread_mutex_unlock(&r->lock);
