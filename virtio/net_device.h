@@ -41,10 +41,9 @@
 #define NET_RX_BUFS VQ_SIZE_MAX
 #define NET_RX_IOVS (2 * VQ_SIZE_MAX)
 
-/* A receive buffer: one popped chain whose iovecs lie in order in rx_iov. */
+/* A receive buffer: one popped chain. rx_iov describes the bytes of all, in their order. */
 struct net_rx_buf {
 	uint16_t head;
-	uint16_t nr_iov;
 	uint32_t len; /* bytes, at most NET_RX_MAX */
 };
 

@@ -32,6 +32,38 @@ static bool rx_wants_buffer(const struct net *net, bool mergeable)
 	return mergeable ? net->rx_len < NET_RX_MAX : net->nr_rx == 0;
 }
 
+/*
+ * Take over @nr iovecs that were put behind the others. Drivers cut their buffers out of larger
+ * pieces: one that continues the last is one with it, which saves the kernel work.
+ */
+static void rx_append(struct net *net, size_t nr)
+{
+	struct iovec *v = net->rx_iov + net->nr_rx_iov;
+
+	if (net->nr_rx_iov && nr == 1 &&
+	    (uint8_t *)v[-1].iov_base + v[-1].iov_len == (uint8_t *)v->iov_base)
+		v[-1].iov_len += v->iov_len;
+	else
+		net->nr_rx_iov += (uint32_t)nr;
+}
+
+/* Drop the first @nr_bytes of the iovecs. */
+static void rx_advance(struct net *net, uint32_t nr_bytes)
+{
+	struct iovec *v = net->rx_iov;
+
+	while (nr_bytes && v->iov_len <= nr_bytes) {
+		nr_bytes -= (uint32_t)v->iov_len;
+		v++;
+	}
+	net->nr_rx_iov -= (uint32_t)(v - net->rx_iov);
+	memmove(net->rx_iov, v, net->nr_rx_iov * sizeof(*v));
+	if (nr_bytes) {
+		net->rx_iov[0].iov_base = (uint8_t *)net->rx_iov[0].iov_base + nr_bytes;
+		net->rx_iov[0].iov_len -= nr_bytes;
+	}
+}
+
 /* Pop buffers until the largest frame fits or the guest has none left. 0 or -EBADMSG. */
 static int rx_refill(struct net *net, bool mergeable)
 {
@@ -52,13 +84,9 @@ static int rx_refill(struct net *net, bool mergeable)
 				   net->rx_iov + net->nr_rx_iov, &nr_iov, VQ_SIZE_MAX);
 		if (len < 0)
 			return vq_refuse(vq, "receive buffer is not in RAM");
-		*buf = (struct net_rx_buf){
-			.head = net->chain.head,
-			.nr_iov = (uint16_t)nr_iov,
-			.len = (uint32_t)len,
-		};
+		*buf = (struct net_rx_buf){ .head = net->chain.head, .len = (uint32_t)len };
 		net->nr_rx++;
-		net->nr_rx_iov += (uint32_t)nr_iov;
+		rx_append(net, nr_iov);
 		net->rx_len += (uint32_t)len;
 	}
 	if (net->rx_len >= NET_RX_MAX)
@@ -129,7 +157,7 @@ static bool rx_header(struct net *net, uint32_t nr_bufs)
 static int rx_complete(struct net *net, uint32_t nr, uint32_t len)
 {
 	struct vq *vq = &net->dev.queue[NET_RX].vq;
-	uint32_t nr_iov = 0;
+	uint32_t nr_bytes = 0;
 
 	for (uint32_t i = 0; i < nr; i++) {
 		const struct net_rx_buf *buf = &net->rx_buf[i];
@@ -138,13 +166,12 @@ static int rx_complete(struct net *net, uint32_t nr, uint32_t len)
 		if (vq_complete(vq, buf->head, n))
 			return -EBADMSG;
 		len -= n;
-		nr_iov += buf->nr_iov;
-		net->rx_len -= buf->len;
+		nr_bytes += buf->len;
 	}
+	net->rx_len -= nr_bytes;
 	net->nr_rx -= nr;
-	net->nr_rx_iov -= nr_iov;
 	memmove(net->rx_buf, net->rx_buf + nr, net->nr_rx * sizeof(net->rx_buf[0]));
-	memmove(net->rx_iov, net->rx_iov + nr_iov, net->nr_rx_iov * sizeof(net->rx_iov[0]));
+	rx_advance(net, nr_bytes);
 	return 0;
 }
 
