@@ -44,6 +44,17 @@ class Reply:
         return str(self.json["fault_message"])
 
 
+def open_files(pid: int) -> dict[int, str]:
+    """What each descriptor of a process leads to. One that it closes meanwhile is left out."""
+    found = {}
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found[int(fd.name)] = os.readlink(fd)
+        except FileNotFoundError:
+            pass
+    return found
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=TIMEOUT_S)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mote_process import Mote
+from mote_process import Mote, open_files
 
 pytestmark = pytest.mark.native_ok
 Start = Callable[..., Mote]
@@ -160,8 +160,11 @@ def test_few_files_are_open(mote: Start) -> None:
     """What a process inherits is closed or not used; what it opens is closed on exec."""
     vm = mote()
     flags = []
-    for fd in os.listdir(f"/proc/{vm.process.pid}/fd"):
-        if int(fd) > 2:
+    for fd in open_files(vm.process.pid):
+        try:
             info = Path(f"/proc/{vm.process.pid}/fdinfo/{fd}").read_text()
+        except FileNotFoundError:
+            continue  # closed meanwhile
+        if fd > 2:
             flags.append(int(info.split("flags:")[1].split()[0], 8))
     assert all(f & os.O_CLOEXEC for f in flags)

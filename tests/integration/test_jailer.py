@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from jail import GID, UID, Jail, alive, wait_until
+from mote_process import open_files
 
 pytestmark = pytest.mark.native_ok
 
@@ -70,8 +71,8 @@ def test_process(jail: Start, options: tuple[str, ...]) -> None:
     assert words[:3] == ["/mote", "--id", "process"]
     assert words[3::2][:3] == ["--start-time-us", "--start-time-cpu-us", "--parent-cpu-time-us"]
     assert words[9:] == ["--level", "Debug"]
-    for fd in (proc / "fd").iterdir():
-        assert int(fd.name) <= 2 or not os.readlink(fd).startswith("/") or os.readlink(fd).startswith("/dev/")
+    for fd, name in open_files(vm.pid).items():
+        assert fd <= 2 or not name.startswith("/") or name.startswith("/dev/")
     assert os.stat(proc / "root").st_ino == vm.root.stat().st_ino
     assert os.stat(proc / "cwd").st_ino == vm.root.stat().st_ino
     assert alive(vm.pid)
@@ -199,7 +200,7 @@ def test_kept_descriptor(jail: Start) -> None:
     kept = ends[1]
     try:
         vm = jail("keep", "--keep-fd", str(kept), pass_fds=ends)
-        names = {int(fd.name): os.readlink(fd) for fd in Path(f"/proc/{vm.pid}/fd").iterdir()}
+        names = open_files(vm.pid)
         assert names[kept].startswith("/memfd:kept-1")
         assert sum(name.startswith("/memfd:") for name in names.values()) == 1
     finally:

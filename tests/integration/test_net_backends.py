@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CONSOLE, Guest, Network
-from mote_process import BOOT_TIMEOUT_S, TIMEOUT_S, Mote
+from mote_process import BOOT_TIMEOUT_S, TIMEOUT_S, Mote, open_files
 
 Start = Callable[..., Mote]
 Tiny = Callable[[str], Path]
@@ -35,11 +35,6 @@ def put(vm: Mote, name: str, backend: str) -> str:
     return "" if reply.status == 204 else reply.fault
 
 
-def links_of(vm: Mote) -> list[str]:
-    folder = Path(f"/proc/{vm.process.pid}/fd")
-    return [os.readlink(folder / name) for name in os.listdir(folder)]
-
-
 @pytest.mark.native_ok
 def test_tap_descriptor(mote: Start, tiny: Tiny, network: Network) -> None:
     """Taken once, kept when the interface is configured again, closed with it; the tap goes with its last user."""
@@ -47,7 +42,7 @@ def test_tap_descriptor(mote: Start, tiny: Tiny, network: Network) -> None:
     assert put(vm, "a", "fd:9") == ""
     assert put(vm, "b", "fd:9").startswith(f"{REFUSED}TAP descriptor fd:9: interface a has it")
     assert put(vm, "a", "fd:9") == ""
-    assert links_of(vm).count("/dev/net/tun") == 1
+    assert list(open_files(vm.process.pid).values()).count("/dev/net/tun") == 1
     flags = int(re.search(r"flags:\s+(\d+)", Path(f"/proc/{vm.process.pid}/fdinfo/9").read_text())[1], 8)  # type: ignore[index]
     assert flags & os.O_NONBLOCK and flags & os.O_CLOEXEC
     vm.api.boot_source(tiny("hello"))
@@ -69,8 +64,8 @@ def test_own_descriptors_are_not_for_sale(mote: Start, network: Network) -> None
     """A number that is open, but for something else: refused, whatever it is, also the tap of another interface."""
     vm = mote(netns=network.netns)
     assert put(vm, "a", network.tap) == ""
-    for name in os.listdir(f"/proc/{vm.process.pid}/fd"):
-        assert put(vm, "b", f"fd:{name}").startswith(REFUSED), name
+    for fd in open_files(vm.process.pid):
+        assert put(vm, "b", f"fd:{fd}").startswith(REFUSED), fd
     assert [n["iface_id"] for n in vm.api.get("/vm/config").json["network-interfaces"]] == ["a"]
 
 

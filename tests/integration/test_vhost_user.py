@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import time
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mote_process import Mote
+from mote_process import Mote, open_files
 from storage_daemon import StorageDaemon, image_tool, options_of
 
 pytestmark = pytest.mark.native_ok
@@ -70,8 +69,7 @@ def daemon(folder: Path) -> Iterator[StorageDaemon]:
 
 
 def memfds(vm: Mote) -> int:
-    folder = Path(f"/proc/{vm.process.pid}/fd")
-    return sum("memfd:guest" in os.readlink(fd) for fd in folder.iterdir())
+    return sum("memfd:guest" in name for name in open_files(vm.process.pid).values())
 
 
 def test_shared_memory_only_with_a_socket(mote: Start, tiny: Tiny, folder: Path, daemon: StorageDaemon) -> None:
