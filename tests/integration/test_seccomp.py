@@ -252,8 +252,33 @@ def test_counts() -> None:
     done = compile_policies(POLICIES, "--count")
     counts = {line.split()[0]: int(line.split()[1]) for line in done.stdout.splitlines()}
     assert set(counts) == {"setup", "running", "vcpu"}
+    assert counts["setup"] <= 65
     assert counts["running"] <= 40
     assert counts["vcpu"] <= 12
+
+
+# What one architecture has in place of what the other has.
+PAIRS = {
+    "open": "openat", "poll": "ppoll", "lstat": "newfstatat", "unlink": "unlinkat", "rename": "renameat",
+    "getpgrp": "getpgid",
+}  # fmt: skip
+
+
+def test_both_architectures_allow_the_same(folder: Path) -> None:
+    for policy in POLICIES:
+        calls = {}
+        for arch in ("x86_64", "aarch64"):
+            text = (policy.parent / f"{policy.name.split('.')[0]}.{arch}.policy").read_text()
+            calls[arch] = set(re.findall(r"^(?!limit)(\w+)", text, re.MULTILINE))
+        assert {PAIRS.get(call, call) for call in calls["x86_64"]} == calls["aarch64"]
+    out = folder / "filters"
+    done = subprocess.run(
+        [str(COMPILER), "--arch", "aarch64", "--output", str(out)]
+        + [str(p.with_name(p.name.replace("x86_64", "aarch64"))) for p in POLICIES],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert out.read_bytes()[:8] == b"motebpf1"
 
 
 @pytest.mark.parametrize(
