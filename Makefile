@@ -79,7 +79,8 @@ $(B)/release/mote $(B)/release/mote-jailer: %: %.debug
 # What runs for each frame, request and event: here speed is worth some KB.
 R_HOT   := $(addprefix $(B)/release/,virtio/queue.o virtio/chain.o virtio/net_rx.o virtio/net_tx.o virtio/virtio.o \
 	base/mem.o base/loop.o)
-$(R_HOT): R_FLAGS += -O2
+# Padding before functions and loops buys nothing here and is 1 KB.
+$(R_HOT): R_FLAGS += -O2 -falign-functions=1 -falign-jumps=1 -falign-loops=1 -falign-labels=1
 $(B)/release/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call SAY,CC   ,$@)
@@ -122,7 +123,7 @@ $(eval $(call unit_build,tsan,-fsanitize=thread))
 
 # The tests about what threads share, with a runner of our own: criterion's and TSan want the same addresses.
 C_TSAN := $(C_LIB) $(patsubst %,tests/unit/%.c,test_loop test_log test_bus test_serial test_threads test_virtio_threads \
-	virtio_rig tsan/runner)
+	test_virtio_blk_ring virtio_rig tsan/runner)
 $(B)/tsan/runner: $(C_TSAN:%.c=$(B)/tsan/%.o)
 	$(call SAY,LINK ,$@)
 	$(Q)$(CC) -fsanitize=thread -o $@ $^ -lpthread

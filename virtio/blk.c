@@ -34,6 +34,11 @@ static void blk_reset(struct virtio_dev *dev)
 
 	/* A request between two slices is forgotten: its buffers belong to the guest again. */
 	blk->req.busy = false;
+	/* The lock is given up meanwhile: nothing may begin, and nobody gets an answer. */
+	blk->nr_resets++;
+	uring_drain(&blk->wait);
+	blk->nr_resets--;
+	blk->starved = 0;
 	blk->done = 0;
 	blk->held = 0;
 	dev->config[WCE] = blk->writeback;
@@ -121,6 +126,36 @@ static uint64_t features(const struct blk_params *params, const struct blk_file 
 	return f;
 }
 
+/* Join the ring if that was asked for, or is of use; then also a host without it will do. */
+static int join_ring(struct blk *blk, const struct blk_params *params, struct err *e)
+{
+	struct err ignored;
+	bool must = params->engine == BLK_ASYNC;
+	int ret = 0;
+
+	if (!params->ring || params->engine == BLK_SYNC || (!must && blk->engine.never_waits))
+		return 0;
+	if (!*params->ring)
+		ret = uring_create(params->ring, blk->dev.host.loop, must ? e : &ignored);
+	if (ret && must)
+		return err_wrap(e, "io_engine Async is not possible on this host, Sync is");
+	if (ret)
+		return 0;
+	blk->slots = calloc(BLK_SLOTS, sizeof(*blk->slots));
+	if (!blk->slots)
+		return err_set(e, ENOMEM, "requests");
+	/* The first are used most: memory of those that no driver needs is never touched. */
+	for (size_t i = BLK_SLOTS; i > 0; i--) {
+		blk->slots[i - 1].next = blk->free;
+		blk->free = &blk->slots[i - 1];
+	}
+	blk->wait.lock = blk->dev.host.lock;
+	blk->wait.ended = blk_ended;
+	blk->wait.ctx = blk;
+	uring_join(*params->ring, &blk->wait);
+	return 0;
+}
+
 int blk_create(struct blk **out, const struct blk_params *params, const struct virtio_host *host,
 	       struct err *e)
 {
@@ -153,6 +188,11 @@ int blk_create(struct blk **out, const struct blk_params *params, const struct v
 	set_limits(blk);
 	set_topology(blk, &file);
 	use_file(blk, params->fd, &file);
+	ret = join_ring(blk, params, e);
+	if (ret) {
+		blk_destroy(blk);
+		return ret;
+	}
 	*out = blk;
 	return 0;
 }
@@ -169,6 +209,9 @@ int blk_set_file(struct blk *blk, int fd, struct err *e)
 	}
 	/* Judged against the old file; and half a request in each would be in neither. */
 	blk_finish_slices(blk);
+	if (blk->wait.nr_in_flight)
+		uring_submit(blk->wait.ring);
+	uring_drain(&blk->wait);
 	/* The guest's next flush is a promise about what it wrote before, too. */
 	if (virtio_has(&blk->dev, VIRTIO_BLK_F_FLUSH) && blk_engine_run(&blk->engine, &flush))
 		log_error("%s: cannot flush the file that is replaced", blk->dev.name);
@@ -182,7 +225,9 @@ void blk_destroy(struct blk *blk)
 {
 	if (!blk)
 		return;
+	uring_leave(&blk->wait);
 	virtio_fini(&blk->dev);
+	free(blk->slots);
 	free(blk);
 }
 

@@ -39,11 +39,22 @@ struct blk_metrics {
 	struct virtio_agg write_agg;
 };
 
+/* How requests reach the file: on the loop, by io_uring, or by what suits file and host best. */
+enum blk_engine_kind { BLK_BEST, BLK_SYNC, BLK_ASYNC };
+
+struct uring;
+
 struct blk_params {
-	const char *id;		/* drive id, for log lines */
-	int fd;			/* file or block device; not owned, open until blk_destroy */
-	bool read_only;		/* offers RO and refuses writes; fd may then be O_RDONLY */
-	bool writeback;		/* offers FLUSH, which becomes fdatasync, and CONFIG_WCE */
+	const char *id; /* drive id, for log lines */
+	int fd;		/* file or block device; not owned, open until blk_destroy */
+	bool read_only; /* offers RO and refuses writes; fd may then be O_RDONLY */
+	bool writeback; /* offers FLUSH, which becomes fdatasync, and CONFIG_WCE */
+	enum blk_engine_kind engine;
+	/*
+	 * The ring of the process; made by the first disk that wants it, undone by the caller after
+	 * the last one is gone. NULL: everything is done on the loop.
+	 */
+	struct uring **ring;
 	unsigned int nr_queues; /* one for each vCPU; 0 is 1, what is too many is cut */
 	const char *serial;	/* answer to GET_ID, at most BLK_ID_LEN bytes; NULL: from fstat */
 };

@@ -8,6 +8,7 @@
 #include <linux/virtio_blk.h>
 
 #include "base/byteorder.h"
+#include "base/uring.h"
 #include "virtio/blk.h"
 #include "virtio/blk_engine.h"
 
@@ -43,10 +44,29 @@ struct blk_request {
 	uint64_t start_us;
 };
 
+/* Requests in flight per disk; a driver's others wait in its queues. */
+#define BLK_SLOTS 32u
+
+/* A request in flight. */
+struct blk_slot {
+	struct uring_op op;
+	struct blk_slot *next; /* of those that are free */
+	struct blk_request req;
+	struct blk_io io;		   /* what is left */
+	uint64_t nr_bytes;		   /* that were handed over */
+	struct iovec iov[VQ_SIZE_MAX + 1]; /* one buffer may be cut in two by a slice */
+};
+
 struct blk {
 	struct virtio_dev dev;
 	struct blk_metrics metrics;
 	struct blk_engine engine;
+	struct uring_user wait; /* has joined a ring unless all is done on the loop */
+	struct blk_slot *slots;
+	struct blk_slot *free;
+	bool eager;		/* a test's: nothing is tried on the loop first */
+	uint32_t starved;	/* queues that wait for a free slot */
+	unsigned int nr_resets; /* vCPUs that wait for what is in flight, to reset the device */
 	uint64_t nr_sectors;
 	uint64_t now_us; /* the time, as last looked at */
 	uint32_t done;	 /* queues on which something was completed and not yet signalled */
@@ -69,6 +89,9 @@ static inline struct blk *to_blk(struct virtio_dev *dev)
 
 /* blk_queue_work - virtio_class.queue_work. */
 int blk_queue_work(struct virtio_dev *dev, unsigned int q);
+
+/* blk_ended - uring_user.ended: answer the requests that have ended. @ctx: struct blk. */
+void blk_ended(void *ctx);
 
 /* blk_finish_slices - do all of the request that is being worked on, if any. Loop thread. */
 void blk_finish_slices(struct blk *blk);

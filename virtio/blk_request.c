@@ -84,12 +84,70 @@ static uint8_t begin_trim(struct blk *blk, unsigned int feature)
 	return status;
 }
 
+/* Whether the ring takes what would have to wait. */
+static bool uses_ring(const struct blk *blk)
+{
+	return blk->wait.ring && (blk->eager || !blk->engine.never_waits);
+}
+
+static void start(struct blk *blk, struct blk_slot *slot)
+{
+	static const enum uring_kind kind[] = {
+		[BLK_OP_READ] = URING_READ,
+		[BLK_OP_WRITE] = URING_WRITE,
+		[BLK_OP_FLUSH] = URING_SYNC,
+	};
+	const struct blk_io *io = &slot->io;
+
+	slot->op = (struct uring_op){
+		.kind = kind[io->op],
+		.fd = blk->engine.fd,
+		.iov = io->iov,
+		.nr_iov = io->nr_iov,
+		.offset = io->offset,
+		.durable = io->durable,
+	};
+	uring_start(&blk->wait, &slot->op);
+}
+
+/*
+ * Go on with the request in the ring: @io is the rest of a slice, the chain what comes after it.
+ * There is a slot, for work() does not begin a request without. 0 or -EIO.
+ */
+static int hand_over(struct blk *blk, const struct blk_io *io, uint64_t rest)
+{
+	struct blk_request *req = &blk->req;
+	struct blk_slot *slot = blk->free;
+	size_t nr = 0;
+
+	memcpy(slot->iov, io->iov, io->nr_iov * sizeof(slot->iov[0]));
+	if (rest &&
+	    vq_chain_iov(&blk->chain, io->op == BLK_OP_READ ? VQ_WRITABLE : VQ_READABLE, rest,
+			 slot->iov + io->nr_iov, &nr,
+			 sizeof(slot->iov) / sizeof(slot->iov[0]) - io->nr_iov) != (int64_t)rest)
+		return -EIO;
+	blk->free = slot->next;
+	slot->req = *req;
+	slot->io = *io;
+	slot->io.iov = slot->iov;
+	slot->io.nr_iov = io->nr_iov + nr;
+	slot->io.len = io->len + rest;
+	slot->nr_bytes = req->left;
+	*req = (struct blk_request){ .busy = false };
+	start(blk, slot);
+	return 0;
+}
+
 static uint8_t run_flush(struct blk *blk)
 {
 	struct blk_io io = { .op = BLK_OP_FLUSH };
 
 	if (!virtio_has(&blk->dev, VIRTIO_BLK_F_FLUSH))
 		return VIRTIO_BLK_S_UNSUPP;
+	if (uses_ring(blk)) {
+		io.iov = blk->iov;
+		return hand_over(blk, &io, 0) ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+	}
 	if (blk_engine_run(&blk->engine, &io))
 		return VIRTIO_BLK_S_IOERR;
 	metric_inc(&blk->metrics.flush_count);
@@ -215,6 +273,7 @@ static uint64_t transfer(struct blk *blk, uint64_t budget)
 		.iov = blk->iov,
 	};
 	uint64_t want = req->left < budget ? req->left : budget;
+	int ret = -EAGAIN;
 	int64_t n = vq_chain_iov(&blk->chain, in ? VQ_WRITABLE : VQ_READABLE, want, blk->iov,
 				 &io.nr_iov, VQ_SIZE_MAX);
 
@@ -224,7 +283,16 @@ static uint64_t transfer(struct blk *blk, uint64_t budget)
 	}
 	io.len = (uint64_t)n;
 	io.durable = !in && writes_through(blk);
-	if (blk_engine_run(&blk->engine, &io)) {
+	if (!uses_ring(blk))
+		ret = blk_engine_run(&blk->engine, &io);
+	else if (!blk->eager)
+		ret = blk_engine_try(&blk->engine, &io);
+	if (ret == -EAGAIN && uses_ring(blk)) {
+		ret = hand_over(blk, &io, req->left - (uint64_t)n);
+		if (ret == 0)
+			return 0;
+	}
+	if (ret) {
 		failed(req, VIRTIO_BLK_S_IOERR);
 		return want;
 	}
@@ -287,6 +355,11 @@ static int work(struct blk *blk, unsigned int q)
 	/* Counts looks, not requests: an index that flickers must not keep us here either. */
 	for (int nr = 0; nr < BLK_REQS_PER_EVENT && budget > 0; nr++) {
 		if (!blk->req.busy) {
+			if (blk->wait.ring && !blk->free) {
+				metric_inc(&blk->metrics.io_engine_throttled_events);
+				blk->starved |= 1u << q;
+				return 0;
+			}
 			ret = vq_pop(vq, &blk->chain);
 			if (ret == 0 && vq_enable_kick(vq))
 				continue;
@@ -299,8 +372,11 @@ static int work(struct blk *blk, unsigned int q)
 			if (ret)
 				return ret > 0 ? 0 : ret;
 		}
+		/* What the ring took over is not busy here any more, and has nothing left. */
 		while (blk->req.left > 0 && budget > 0)
 			budget -= step(blk, budget);
+		if (!blk->req.busy)
+			continue; /* the ring has it */
 		if (blk->req.left > 0)
 			break;
 		ret = finish(blk, &blk->req);
@@ -343,6 +419,9 @@ int blk_queue_work(struct virtio_dev *dev, unsigned int q)
 	uint16_t before = vq->next_avail;
 	int ret, ret2;
 
+	/* A reset that waits leaves nothing of what it is asked. */
+	if (blk->nr_resets)
+		return 0;
 	metric_inc(&blk->metrics.queue_event_count);
 	if (q == 0)
 		wake_held(blk);
@@ -352,7 +431,86 @@ int blk_queue_work(struct virtio_dev *dev, unsigned int q)
 	if (ret == 0 && before == vq->next_avail && !dev->queue[0].throttle.closed)
 		metric_inc(&blk->metrics.no_avail_buffer);
 	ret2 = signal_done(blk);
+	if (blk->wait.nr_in_flight)
+		uring_submit(blk->wait.ring);
 	return ret < 0 || ret2 == 0 ? ret : ret2;
+}
+
+/* Whether anybody waits for answers: not after a fault, and not during a reset. */
+static bool answers(const struct blk *blk)
+{
+	return virtio_active(&blk->dev) && !blk->nr_resets;
+}
+
+/* What the host would not let wait for want of memory or threads is waited for here. */
+static bool has_no_means(int res)
+{
+	return res == -EAGAIN || res == -ENOMEM || res == -EINTR || res == -ECANCELED;
+}
+
+/* What came back from the ring: go on with it, or answer it. */
+static int take_back(struct blk *blk, struct blk_slot *slot)
+{
+	struct blk_request *req = &slot->req;
+	bool in = slot->io.op == BLK_OP_READ, flush = slot->io.op == BLK_OP_FLUSH;
+	int res = slot->op.res, ret = 0;
+
+	_Static_assert(offsetof(struct blk_slot, op) == 0, "op is first");
+
+	if (answers(blk)) {
+		if (res > 0)
+			blk_io_advance(&slot->io, (uint64_t)res);
+		else if (res == 0 && !flush)
+			res = -EIO; /* the file was cut; do not invent zeroes */
+		else if (has_no_means(res))
+			res = blk_engine_run(&blk->engine, &slot->io);
+		if (res > 0 && slot->io.len > 0) {
+			start(blk, slot);
+			return 0;
+		}
+		if (res < 0) {
+			failed(req, VIRTIO_BLK_S_IOERR);
+		} else if (flush) {
+			metric_inc(&blk->metrics.flush_count);
+		} else {
+			metric_add(in ? &blk->metrics.read_bytes : &blk->metrics.write_bytes,
+				   slot->nr_bytes);
+			req->written += in ? (uint32_t)slot->nr_bytes : 0;
+		}
+		ret = finish(blk, req);
+	}
+	slot->next = blk->free;
+	blk->free = slot;
+	return ret;
+}
+
+void blk_ended(void *ctx)
+{
+	struct blk *blk = ctx;
+	struct uring_op *op, *next;
+	uint32_t starved;
+	int ret = 0, one;
+
+	for (op = uring_take(&blk->wait); op; op = next) {
+		next = op->next;
+		one = take_back(blk, (struct blk_slot *)(void *)op);
+		ret = ret ? ret : one;
+	}
+	if (!answers(blk)) {
+		blk->done = 0;
+		return;
+	}
+	one = signal_done(blk);
+	ret = ret ? ret : one;
+	if (ret)
+		virtio_queue_failed(&blk->dev, 0, ret);
+	if (blk->wait.nr_in_flight)
+		uring_submit(blk->wait.ring);
+	starved = blk->free ? blk->starved : 0;
+	blk->starved &= ~starved;
+	for (uint32_t q = 0; starved; q++, starved >>= 1)
+		if (starved & 1)
+			virtio_notify(&blk->dev, q);
 }
 
 void blk_finish_slices(struct blk *blk)

@@ -15,6 +15,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/uring.h"
 #include "virtio/mmio.h"
 #include "vmm/fatal.h"
 #include "vmm/machine_arch.h"
@@ -184,6 +185,13 @@ static int create_vhost(struct machine_device *d, const struct drive_config *c,
 	return ret;
 }
 
+static enum blk_engine_kind engine_of(const struct drive_config *c)
+{
+	if (!c->has_io_engine)
+		return BLK_BEST;
+	return c->io_engine == IO_ENGINE_ASYNC ? BLK_ASYNC : BLK_SYNC;
+}
+
 static int build_drive(struct machine *m, const struct drive_config *c, struct err *e)
 {
 	struct virtio_host host;
@@ -193,6 +201,8 @@ static int build_drive(struct machine *m, const struct drive_config *c, struct e
 		.fd = c->fd,
 		.read_only = c->is_read_only,
 		.writeback = c->cache_type == CACHE_TYPE_WRITEBACK,
+		.engine = engine_of(c),
+		.ring = &m->ring,
 		.nr_queues = m->config->machine.vcpu_count,
 	};
 
@@ -359,6 +369,7 @@ void machine_destroy(struct machine *m)
 		blk_destroy(d->blk);
 		pthread_mutex_destroy(&d->lock);
 	}
+	uring_destroy(m->ring);
 	arch_destroy(m);
 	if (m->has_serial)
 		serial_fini(&m->serial);

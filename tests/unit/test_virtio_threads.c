@@ -16,7 +16,7 @@
 
 #include "base/byteorder.h"
 #include "tests/unit/virtio_rig.h"
-#include "virtio/blk.h"
+#include "virtio/blk_device.h"
 #include "virtio/net.h"
 
 #define BASE(i)	  (0xd0000000ULL + 0x1000ULL * (i))
@@ -102,15 +102,21 @@ static bool wait_used(unsigned int ring, uint16_t want)
 	return false;
 }
 
-static void disk_rounds(void)
+/* Head 0 of the disk's ring: a read of a page. */
+static void prepare_disk(void)
 {
 	uint8_t header[16] = { VIRTIO_BLK_T_IN };
 
+	rig_put(r, RIG_SMALL, header, sizeof(header));
+	rig_desc_at(r, RIG_RING(0), 0, RIG_SMALL, 16, NEXT, 1);
+	rig_desc_at(r, RIG_RING(0), 1, RIG_DATA, 4097, WRITE, 0);
+}
+
+static void disk_rounds(void)
+{
 	for (int round = 0; round < NR_ROUNDS; round++) {
 		boot(0, 1);
-		rig_put(r, RIG_SMALL, header, sizeof(header));
-		rig_desc_at(r, RIG_RING(0), 0, RIG_SMALL, 16, NEXT, 1);
-		rig_desc_at(r, RIG_RING(0), 1, RIG_DATA, 4097, WRITE, 0);
+		prepare_disk();
 		for (uint16_t i = 0; i < NR_REQS; i++) {
 			offer(0, 0, i);
 			cr_assert(wait_used(0, (uint16_t)(i + 1)), "round %d, request %d", round,
@@ -144,6 +150,66 @@ static void net_rounds(int wire)
 	}
 }
 
+static void on_bus(struct virtio_dev *dev, unsigned int i)
+{
+	struct bus_range range = {
+		.base = BASE(i),
+		.len = VIRTIO_MMIO_LEN,
+		.ops = &virtio_mmio_bus_ops,
+		.dev = dev,
+		.lock = &lock[i],
+	};
+
+	cr_assert_eq(bus_add(&bus, &range, NULL), 0);
+}
+
+/* A disk in the ring whose guest resets it from two vCPUs at once, while it works. */
+static void *reset_rounds(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < NR_ROUNDS * 10; i++) {
+		reg(0, VIRTIO_MMIO_STATUS, 0);
+		sched_yield();
+	}
+	return NULL;
+}
+
+Test(virtio_threads, ring_and_resets)
+{
+	struct blk_params bp = { .id = "disk", .engine = BLK_ASYNC };
+	struct uring *ring = NULL;
+	pthread_t loop, resets;
+	struct virtio_host host;
+	struct blk *blk;
+
+	rig_init(r);
+	host = r->host;
+	host.lock = &lock[0];
+	bp.ring = &ring;
+	bp.fd = memfd_create("disk", MFD_CLOEXEC);
+	cr_assert_eq(ftruncate(bp.fd, 65536), 0);
+	cr_assert_eq(blk_create(&blk, &bp, &host, NULL), 0);
+	blk->eager = true;
+	on_bus(blk_virtio(blk), 0);
+	cr_assert_eq(pthread_create(&loop, NULL, loop_thread, r->loop), 0);
+	cr_assert_eq(pthread_create(&resets, NULL, reset_rounds, NULL), 0);
+	for (int round = 0; round < NR_ROUNDS; round++) {
+		boot(0, 1);
+		prepare_disk();
+		for (uint16_t i = 0; i < 20; i++)
+			offer(0, 0, i);
+	}
+	pthread_join(resets, NULL);
+	disk_rounds();
+	cr_assert_eq(reg_get(0, VIRTIO_MMIO_STATUS), 15);
+	loop_stop(r->loop, 0);
+	pthread_join(loop, NULL);
+	blk_destroy(blk);
+	uring_destroy(ring);
+	close(bp.fd);
+	rig_fini(r);
+}
+
 Test(virtio_threads, guest_and_loop)
 {
 	struct blk_params bp = { .id = "disk" };
@@ -164,17 +230,8 @@ Test(virtio_threads, guest_and_loop)
 	cr_assert_eq(blk_create(&blk, &bp, &host, NULL), 0);
 	host.lock = &lock[1];
 	cr_assert_eq(net_create(&net, &np, &host, NULL), 0);
-	for (unsigned int i = 0; i < 2; i++) {
-		struct bus_range range = {
-			.base = BASE(i),
-			.len = VIRTIO_MMIO_LEN,
-			.ops = &virtio_mmio_bus_ops,
-			.dev = i ? net_virtio(net) : blk_virtio(blk),
-			.lock = &lock[i],
-		};
-
-		cr_assert_eq(bus_add(&bus, &range, NULL), 0);
-	}
+	on_bus(blk_virtio(blk), 0);
+	on_bus(net_virtio(net), 1);
 	cr_assert_eq(pthread_create(&thread, NULL, loop_thread, r->loop), 0);
 
 	disk_rounds();
