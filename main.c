@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api-socket/config_file.h"
@@ -131,6 +132,8 @@ static int start_sandbox(const struct options *o, struct err *e)
 		log_warn("System calls are not filtered (--no-seccomp).");
 		return ret;
 	}
+	/* For the log's times libc opens and maps a file, once: later no thread may. */
+	tzset();
 	if (!ret)
 		ret = sandbox_init(o->seccomp_filter, e);
 	return ret ? ret : sandbox_enter_setup(e);
