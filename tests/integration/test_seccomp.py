@@ -182,6 +182,14 @@ def test_fatal_signal_on_a_vcpu(mote: Start, tiny: Tiny, folder: Path, number: s
     assert vm.sock is not None and not vm.sock.exists()
 
 
+def test_large_request_while_running(mote: Start, tiny: Tiny) -> None:
+    """The pages that it took go back."""
+    vm = start(mote(), tiny("tick"))
+    vm.wait_text("ticking")
+    assert vm.api.patch("/vm", '{"state": "Paused"' + " " * 40_000 + "}").status == 204
+    assert vm.api.patch("/vm", {"state": "Resumed"}).status == 204
+
+
 @pytest.mark.parametrize("thread", ["loop", "vcpu"])
 def test_first_line_of_the_log_is_late(mote: Start, tiny: Tiny, folder: Path, thread: str) -> None:
     """What libc wants to read before it knows the time of day, it has read before the rights are gone."""
