@@ -97,10 +97,9 @@ echo READY
 """
 
 
-def limit_s(part: str) -> int:
-    """Real seconds for one round: more where other programs have the CPUs."""
-    busy = min(4.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
-    return int(busy * (PROGRAMS_S if part == REALISTIC else ROUND_S))
+def patience_s(idle_s: int) -> int:
+    """Real seconds for what takes @idle_s at most on an idle machine: more where other programs have the CPUs."""
+    return int(idle_s * min(4.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))))
 
 
 class Failed(Exception):
@@ -119,7 +118,7 @@ def collect(part: str, share: pathlib.Path, rounds: int, peer: bool) -> dict:
         missing = [vmm for vmm in wanted if len(result[vmm]) < wanted[vmm]]
         done = subprocess.run(
             [TOP / "tests/testbed/nested-host", *([] if part == REALISTIC else ["--virtual-time"]),
-             "--time", str(limit_s(part)), "--once", "--memory", "2048",
+             "--time", str(patience_s(PROGRAMS_S if part == REALISTIC else ROUND_S)), "--once", "--memory", "2048",
              "--share", share, f"python3 -B {HERE / 'run'} --inside {part} --vmm {','.join(missing)}"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
         before, result = result, json.loads(save.read_text())
