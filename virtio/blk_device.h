@@ -44,6 +44,12 @@ struct blk_request {
 	uint64_t start_us;
 };
 
+/* Requests of one direction that were done and not yet signalled: counted together. */
+struct blk_done {
+	uint64_t nr;
+	uint64_t start_sum, first, last; /* when they began, us */
+};
+
 /* Requests in flight per disk; a driver's others wait in its queues. */
 #define BLK_SLOTS 32u
 
@@ -68,9 +74,10 @@ struct blk {
 	uint32_t starved;	/* queues that wait for a free slot */
 	unsigned int nr_resets; /* vCPUs that wait for what is in flight, to reset the device */
 	uint64_t nr_sectors;
-	uint64_t now_us; /* the time, as last looked at */
-	uint32_t done;	 /* queues on which something was completed and not yet signalled */
-	uint32_t held;	 /* queues that rest because the limits allow no more */
+	uint64_t now_us;	    /* when the work began that is being done */
+	struct blk_done counted[2]; /* reads, writes */
+	uint32_t done; /* queues on which something was completed and not yet signalled */
+	uint32_t held; /* queues that rest because the limits allow no more */
 	bool read_only;
 	bool writeback;
 	bool has_serial; /* id was configured and does not come from the file */

@@ -313,31 +313,57 @@ static uint64_t step(struct blk *blk, uint64_t budget)
 	return budget; /* a range may be long: one per event */
 }
 
+static void count(struct blk_done *done, uint64_t start_us)
+{
+	_Static_assert(VIRTIO_BLK_T_IN == 0 && VIRTIO_BLK_T_OUT == 1, "indexes of counted");
+	if (done->nr++ == 0)
+		done->first = done->last = start_us;
+	else if (start_us < done->first)
+		done->first = start_us;
+	else if (start_us > done->last)
+		done->last = start_us;
+	done->start_sum += start_us;
+}
+
+/* The guest hears of them at the same time, so that is when they end: one look at the clock. */
+static void account(struct blk *blk)
+{
+	uint64_t now = 0;
+
+	for (unsigned int out = 0; out < 2; out++) {
+		struct virtio_agg *agg = out ? &blk->metrics.write_agg : &blk->metrics.read_agg;
+		struct blk_done *done = &blk->counted[out];
+		uint64_t nr = done->nr;
+
+		if (nr == 0)
+			continue;
+		if (!now)
+			now = virtio_now_us();
+		metric_add(out ? &blk->metrics.write_count : &blk->metrics.read_count, nr);
+		virtio_agg_add(agg, now - done->first);
+		if (nr > 1)
+			virtio_agg_add(agg, now - done->last);
+		/* the others */
+		if (nr > 2)
+			metric_add(&agg->sum_us,
+				   (nr - 2) * now - (done->start_sum - done->first - done->last));
+		*done = (struct blk_done){ .nr = 0 };
+	}
+}
+
 /* Write the status byte and give the chain back. 0 or -EBADMSG. */
 static int finish(struct blk *blk, struct blk_request *req)
 {
-	uint64_t us = 0;
-
 	/* After an error the status is not next to what was written, which len counts (2.7.8.2). */
 	if (mem_write(blk->dev.host.mem, req->status_at, &req->status, 1) == 0 &&
 	    req->written == req->writable - 1)
 		req->written++;
 	req->busy = false;
 	blk->done |= 1u << req->queue;
-	if (req->status == VIRTIO_BLK_S_OK &&
-	    (req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_OUT)) {
-		blk->now_us = virtio_now_us();
-		us = blk->now_us - req->start_us;
-	}
-	if (req->status != VIRTIO_BLK_S_OK) {
+	if (req->status != VIRTIO_BLK_S_OK)
 		metric_inc(&blk->metrics.execute_fails);
-	} else if (req->type == VIRTIO_BLK_T_IN) {
-		metric_inc(&blk->metrics.read_count);
-		virtio_agg_add(&blk->metrics.read_agg, us);
-	} else if (req->type == VIRTIO_BLK_T_OUT) {
-		metric_inc(&blk->metrics.write_count);
-		virtio_agg_add(&blk->metrics.write_agg, us);
-	}
+	else if (req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_OUT)
+		count(&blk->counted[req->type], req->start_us);
 	return vq_complete(&blk->dev.queue[req->queue].vq, req->head, req->written);
 }
 
@@ -392,6 +418,7 @@ static int signal_done(struct blk *blk)
 {
 	int ret = 0;
 
+	account(blk);
 	for (unsigned int q = 0; blk->done; q++, blk->done >>= 1)
 		if (blk->done & 1) {
 			int one = virtio_signal(&blk->dev, q);
