@@ -35,6 +35,7 @@ struct blk_io {
 struct blk_engine {
 	int fd; /* not owned */
 	bool is_device;
+	bool direct;	     /* opened with O_DIRECT */
 	bool never_waits;    /* a file in memory */
 	bool no_cache_read;  /* the host refused RWF_NOWAIT for reads */
 	bool no_cache_write; /* or for writes */
@@ -47,6 +48,7 @@ struct blk_file {
 	uint32_t optimal_bytes; /* unit that the host likes best, or 0 */
 	bool is_device;
 	bool can_discard;
+	bool direct;
 	bool never_waits;
 	char id[64]; /* answer to GET_ID when none is configured; text, may be cut by its user */
 };
@@ -61,7 +63,8 @@ int blk_file_probe(int fd, bool read_only, struct blk_file *file, struct err *e)
 void blk_engine_init(struct blk_engine *engine, int fd, const struct blk_file *file);
 
 /*
- * blk_engine_run - do all of @io, however long it takes. 0 or -errno: -EIO when the file ends
+ * blk_engine_run - do all of @io, however long it takes; through the page cache what direct I/O
+ * does not take, because the guest's buffers lie as they lie. 0 or -errno: -EIO when the file ends
  * early, -EOPNOTSUPP for a discard that the host does not know.
  */
 int blk_engine_run(struct blk_engine *engine, struct blk_io *io);

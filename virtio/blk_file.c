@@ -86,6 +86,7 @@ int blk_file_probe(int fd, bool read_only, struct blk_file *file, struct err *e)
 		probe_regular(fd, read_only, &st, file);
 	else
 		ret = err_set(e, 0, "neither a regular file nor a block device");
+	file->direct = fcntl(fd, F_GETFL) & O_DIRECT;
 	if (file->block_bytes < SECTOR_SIZE || (file->block_bytes & (file->block_bytes - 1)))
 		file->block_bytes = SECTOR_SIZE;
 	text_print(file->id, sizeof(file->id), "%llu%llu%llu", (unsigned long long)st.st_dev,
@@ -98,6 +99,7 @@ void blk_engine_init(struct blk_engine *engine, int fd, const struct blk_file *f
 	*engine = (struct blk_engine){
 		.fd = fd,
 		.is_device = file->is_device,
+		.direct = file->direct,
 		.never_waits = file->never_waits,
 	};
 }
@@ -131,7 +133,7 @@ static ssize_t transfer_once(int fd, const struct blk_io *io, int flags)
 		    pwritev(fd, io->iov, (int)io->nr_iov, (off_t)io->offset);
 }
 
-static int transfer(int fd, struct blk_io *io, int flags)
+static int transfer_plain(int fd, struct blk_io *io, int flags)
 {
 	while (io->len > 0) {
 		ssize_t n = transfer_once(fd, io, flags);
@@ -148,16 +150,32 @@ static int transfer(int fd, struct blk_io *io, int flags)
 	return 0;
 }
 
+/* What is under way in the ring meanwhile may go through the page cache, too: that does no harm. */
+static int transfer(const struct blk_engine *engine, struct blk_io *io, int flags)
+{
+	int ret = transfer_plain(engine->fd, io, flags);
+	int mode;
+
+	if (ret != -EINVAL || !engine->direct)
+		return ret;
+	mode = fcntl(engine->fd, F_GETFL);
+	fcntl(engine->fd, F_SETFL, mode & ~O_DIRECT);
+	ret = transfer_plain(engine->fd, io, flags);
+	fcntl(engine->fd, F_SETFL, mode);
+	return ret;
+}
+
 int blk_engine_try(struct blk_engine *engine, struct blk_io *io)
 {
 	bool *refused = io->op == BLK_OP_READ ? &engine->no_cache_read : &engine->no_cache_write;
 	int ret;
 
 	if (engine->never_waits)
-		return transfer(engine->fd, io, 0);
-	if (*refused)
+		return transfer(engine, io, 0);
+	/* Direct I/O waits however it is asked for. */
+	if (*refused || engine->direct)
 		return -EAGAIN;
-	ret = transfer(engine->fd, io, RWF_NOWAIT);
+	ret = transfer(engine, io, RWF_NOWAIT);
 	if (ret == -EOPNOTSUPP) {
 		*refused = true;
 		return -EAGAIN;
@@ -175,7 +193,7 @@ static int change_extents(int fd, int mode, const struct blk_io *io)
 	return ret < 0 ? -errno : 0;
 }
 
-static int write_zeroes(int fd, const struct blk_io *io)
+static int write_zeroes(const struct blk_engine *engine, const struct blk_io *io)
 {
 	static char zeroes[ZERO_BYTES]; /* never written; pages of it are the host's zero page */
 	struct blk_io part = { .op = BLK_OP_WRITE, .durable = io->durable, .offset = io->offset };
@@ -193,7 +211,7 @@ static int write_zeroes(int fd, const struct blk_io *io)
 			part.len += n;
 			left -= n;
 		}
-		ret = transfer(fd, &part, 0);
+		ret = transfer(engine, &part, 0);
 	}
 	return ret;
 }
@@ -217,7 +235,7 @@ int blk_engine_run(struct blk_engine *engine, struct blk_io *io)
 	switch (io->op) {
 	case BLK_OP_READ:
 	case BLK_OP_WRITE:
-		return transfer(engine->fd, io, 0);
+		return transfer(engine, io, 0);
 	case BLK_OP_FLUSH:
 		return fdatasync(engine->fd) < 0 ? -errno : 0;
 	case BLK_OP_DISCARD:
@@ -229,7 +247,7 @@ int blk_engine_run(struct blk_engine *engine, struct blk_io *io)
 		if (ret == -EOPNOTSUPP)
 			ret = change_extents(engine->fd, FALLOC_FL_ZERO_RANGE, io);
 		if (ret == -EOPNOTSUPP)
-			return write_zeroes(engine->fd, io);
+			return write_zeroes(engine, io);
 		break;
 	}
 	/* As write_zeroes does by its flag: drivers that write through expect no less of this. */

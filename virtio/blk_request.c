@@ -469,10 +469,14 @@ static bool answers(const struct blk *blk)
 	return virtio_active(&blk->dev) && !blk->nr_resets;
 }
 
-/* What the host would not let wait for want of memory or threads is waited for here. */
-static bool has_no_means(int res)
+/*
+ * What the host would not let wait for want of memory or threads is waited for here; and what
+ * direct I/O does not take.
+ */
+static bool has_no_means(const struct blk *blk, int res)
 {
-	return res == -EAGAIN || res == -ENOMEM || res == -EINTR || res == -ECANCELED;
+	return (res == -EINVAL && blk->engine.direct) || res == -EAGAIN || res == -ENOMEM ||
+	       res == -EINTR || res == -ECANCELED;
 }
 
 /* What came back from the ring: go on with it, or answer it. */
@@ -489,7 +493,7 @@ static int take_back(struct blk *blk, struct blk_slot *slot)
 			blk_io_advance(&slot->io, (uint64_t)res);
 		else if (res == 0 && !flush)
 			res = -EIO; /* the file was cut; do not invent zeroes */
-		else if (has_no_means(res))
+		else if (has_no_means(blk, res))
 			res = blk_engine_run(&blk->engine, &slot->io);
 		if (res > 0 && slot->io.len > 0) {
 			start(blk, slot);

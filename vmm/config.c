@@ -219,7 +219,13 @@ static void swap_drives(struct drive_config *a, struct drive_config *b)
 
 int config_open_drive(const char *path, bool read_only, struct err *e)
 {
-	return host_file_open(path, read_only ? O_RDONLY : O_RDWR, HOST_FILE_OR_DISK,
+	int flags = read_only ? O_RDONLY : O_RDWR;
+	size_t len = strlen(CONFIG_DRIVE_DIRECT);
+
+	if (strncmp(path, CONFIG_DRIVE_DIRECT, len) == 0)
+		return host_file_open(path + len, flags | O_DIRECT, HOST_FILE_OR_DISK,
+				      "Virtio backend error: Direct I/O on the backing file:", e);
+	return host_file_open(path, flags, HOST_FILE_OR_DISK,
 			      "Virtio backend error: Error manipulating the backing file:", e);
 }
 

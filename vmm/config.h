@@ -37,6 +37,9 @@
 #define CONFIG_MTU_MIN	       68   /* virtio 1.2, 5.1.4.1 */
 #define CONFIG_FD_MAX	       (1 << 20) /* fs.nr_open: no process has more */
 
+/* Stands before a path_on_host whose file is read and written past the host's page cache. */
+#define CONFIG_DRIVE_DIRECT "direct:"
+
 /* Forms of host_dev_name that are not the name of a tap. */
 #define CONFIG_NET_FD	"fd:"
 #define CONFIG_NET_UNIX "unix:"
@@ -290,8 +293,9 @@ int config_put_boot_source(struct config *c, const struct boot_source_config *b,
 int config_put_drive(struct config *c, const struct drive_config *d, struct err *e);
 
 /*
- * config_open_drive - open the file of a drive. Returns an fd that the caller owns, or -errno with
- * the part of the sentence that every refusal of a drive's file has in common.
+ * config_open_drive - open the file of a drive; after CONFIG_DRIVE_DIRECT, for direct I/O. Returns
+ * an fd that the caller owns, or -errno with the part of the sentence that every refusal of a
+ * drive's file has in common.
  */
 int config_open_drive(const char *path, bool read_only, struct err *e);
 

@@ -99,6 +99,36 @@ def test_path_while_paused(vm: Mote, folder: Path) -> None:
     assert drive(vm)["path_on_host"] == f"{folder}/other"
 
 
+def test_direct(mote: Start, tiny: Tiny, folder: Path) -> None:
+    """`direct:` before a path opens it for direct I/O; a file that knows none is refused in a sentence."""
+    (folder / "disk").write_bytes(bytes(4096))
+    try:
+        os.close(os.open(folder / "disk", os.O_RDWR | os.O_DIRECT))
+    except OSError:
+        pytest.skip("no direct I/O on this file system")
+    vm = mote()
+    path = f"direct:{folder}/disk"
+    vm.api.must("PUT", "/drives/a", {"drive_id": "a", "is_root_device": False, "is_read_only": True, "path_on_host": path})
+    vm.api.boot_source(tiny("tick"))
+    vm.api.start()
+
+    def ways() -> list[int]:
+        """The flags with which the file is open."""
+        infos = Path(f"/proc/{vm.process.pid}/fdinfo")
+        names = [fd.name for fd in Path(f"/proc/{vm.process.pid}/fd").iterdir() if os.readlink(fd) == f"{folder}/disk"]
+        return [int((infos / name).read_text().split("flags:")[1].split()[0], 8) for name in names]
+
+    assert [flags & os.O_DIRECT for flags in ways()] == [os.O_DIRECT]
+    assert drive(vm)["path_on_host"] == path
+    reply = vm.api.patch("/drives/a", {"drive_id": "a", "path_on_host": "direct:/proc/version"})
+    assert reply.status == 400
+    assert "Direct I/O on the backing file: Invalid argument (os error 22) /proc/version" in reply.fault
+    vm.api.must("PATCH", "/drives/a", {"drive_id": "a", "path_on_host": f"{folder}/disk"})
+    assert [flags & os.O_DIRECT for flags in ways()] == [0]
+    vm.api.must("PATCH", "/drives/a", {"drive_id": "a", "path_on_host": path})
+    assert [flags & os.O_DIRECT for flags in ways()] == [os.O_DIRECT]
+
+
 def test_no_descriptor_is_lost(vm: Mote, folder: Path) -> None:
     before = vm.fds()
     for _ in range(50):

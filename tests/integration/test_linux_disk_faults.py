@@ -68,7 +68,7 @@ def rings(vm: Mote) -> int:
 
 
 @pytest.mark.linux_guest(seconds=15)
-@pytest.mark.parametrize("engine", ["Sync", "Async", None])
+@pytest.mark.parametrize("engine", ["Sync", "Async", None, "direct"])
 def test_engines(mote: Start, guest: Guests, folder: Path, loop_device: Device, engine: str | None) -> None:
     """What four readers and writers at once put on two disks is there, also when no cache has it."""
     files = [folder / "0.raw", folder / "1.raw"]
@@ -86,7 +86,11 @@ def test_engines(mote: Start, guest: Guests, folder: Path, loop_device: Device, 
         [ "$(sha256sum </$d$i)" = "$(dd if=/dev/$d bs=1M skip=$((4 * i)) count=3 2>/dev/null | sha256sum)" ] && echo same &
     done; done; wait
     """
-    vm = boot(mote, guest("cloud"), script, folder, *[drive(device, engine) for device in devices])
+    if engine == "direct":
+        drives = [drive(Path(f"direct:{device}")) for device in devices]
+    else:
+        drives = [drive(device, engine) for device in devices]
+    vm = boot(mote, guest("cloud"), script, folder, *drives)
     vm.wait_text("written\n")
     assert rings(vm) == (0 if engine == "Sync" else 1)
     for device in devices:
