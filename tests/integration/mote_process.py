@@ -22,7 +22,7 @@ from typing import Any
 
 # Everything is some ten times slower in the nested host. These limits only decide when a hang is called one.
 NESTED = bool(os.environ.get("NESTED_HOST"))
-BOOT_TIMEOUT_S = 120.0 if NESTED else 40.0
+BOOT_TIMEOUT_S = 240.0 if NESTED else 40.0
 TIMEOUT_S = 40.0 if NESTED else 10.0
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]{18} \[[^\n]*\n")
 
