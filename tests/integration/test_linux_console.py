@@ -49,7 +49,7 @@ def test_nobody_reads_the_console(mote: Start, guest: Guests, folder: Path) -> N
     debian = guest("cloud")
     marks = folder / "marks.raw"
     marks.write_bytes(bytes(4096))
-    script = "seq 1 30000; echo got-here | dd of=/dev/vda conv=fsync 2>/dev/null"
+    script = "seq 1 16000; echo got-here | dd of=/dev/vda conv=fsync 2>/dev/null"
     vm = mote(unread=True)
     vm.api.machine(1, 256)
     vm.api.drive("marks", marks)

@@ -26,7 +26,7 @@ def test_root_survives_reboot(mote: Start, guest: Guests, folder: Path, kind: st
     """Write on the root, reboot (which ends mote with 0), start again: the data is there and the disk is clean."""
     debian = guest(kind)
     disk = debian.disk(folder)
-    write = "mount | grep ' / '; seq 1 2000000 | head -c 8388608 >/data; sync; sha256sum /data >/sum; echo kept >/etc/mark"
+    write = "mount | grep ' / '; seq 1 400000 | head -c 2097152 >/data; sync; sha256sum /data >/sum; echo kept >/etc/mark"
     check = "sha256sum -c /sum && cat /etc/mark"
     for script, end, expected in ((write, "guest.end=reboot", "/dev/vda on / type ext4 (rw"), (check, "", "/data: OK\nkept\n")):
         vm = mote()
