@@ -25,6 +25,9 @@
 /* Alignment of a region in host memory, so that the host can use 2 MiB pages at both levels. */
 #define HUGE_PAGE 0x200000ULL
 
+/* This file is compiled for speed; what runs once, or seldom, need not be fast. */
+#define COLD __attribute__((cold))
+
 struct mem_region {
 	uint64_t base; /* guest address */
 	uint64_t len;
@@ -40,7 +43,7 @@ struct mem {
 };
 
 /* The one translation. NULL unless [a, a+len) lies inside a single region. */
-static uint8_t *mem_host(const struct mem *m, gpa_t a, uint64_t len)
+static inline uint8_t *mem_host(const struct mem *m, gpa_t a, uint64_t len)
 {
 	for (size_t i = 0; i < m->nr; i++) {
 		const struct mem_region *r = &m->region[i];
@@ -54,7 +57,7 @@ static uint8_t *mem_host(const struct mem *m, gpa_t a, uint64_t len)
 }
 
 /* Map @len bytes aligned to HUGE_PAGE, by mapping more and giving the ends back. */
-static uint8_t *map_aligned(uint64_t len, int flags)
+COLD static uint8_t *map_aligned(uint64_t len, int flags)
 {
 	uint64_t slack = flags & MAP_HUGETLB ? 0 : HUGE_PAGE;
 	uint8_t *p, *aligned;
@@ -74,8 +77,8 @@ static uint8_t *map_aligned(uint64_t len, int flags)
 	return aligned;
 }
 
-static int region_map(struct mem *m, const struct mem_range *range, enum mem_backing backing,
-		      struct err *e)
+COLD static int region_map(struct mem *m, const struct mem_range *range, enum mem_backing backing,
+			   struct err *e)
 {
 	int huge = m->hugetlb ? MAP_HUGETLB | MAP_HUGE_2MB : MAP_NORESERVE;
 	struct mem_region *r = &m->region[m->nr];
@@ -107,7 +110,7 @@ static int region_map(struct mem *m, const struct mem_range *range, enum mem_bac
  * One file for all regions. Who gets it may write into it, but not cut it: our next access would
  * be SIGBUS.
  */
-static int share(struct mem *m, uint64_t len, struct err *e)
+COLD static int share(struct mem *m, uint64_t len, struct err *e)
 {
 	unsigned int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 
@@ -121,8 +124,8 @@ static int share(struct mem *m, uint64_t len, struct err *e)
 	return 0;
 }
 
-static int regions_map(struct mem *m, const struct mem_range *ranges, size_t nr_ranges,
-		       enum mem_backing backing, struct err *e)
+COLD static int regions_map(struct mem *m, const struct mem_range *ranges, size_t nr_ranges,
+			    enum mem_backing backing, struct err *e)
 {
 	uint64_t end = 0, sum = 0;
 	int ret;
@@ -142,8 +145,8 @@ static int regions_map(struct mem *m, const struct mem_range *ranges, size_t nr_
 	return ret;
 }
 
-int mem_create(struct mem **out, const struct mem_range *ranges, size_t nr_ranges,
-	       enum mem_backing backing, struct err *e)
+COLD int mem_create(struct mem **out, const struct mem_range *ranges, size_t nr_ranges,
+		    enum mem_backing backing, struct err *e)
 {
 	struct mem *m;
 	int ret;
@@ -164,7 +167,7 @@ int mem_create(struct mem **out, const struct mem_range *ranges, size_t nr_range
 	return 0;
 }
 
-void mem_destroy(struct mem *m)
+COLD void mem_destroy(struct mem *m)
 {
 	if (!m)
 		return;
@@ -205,7 +208,7 @@ int mem_fd(const struct mem *m)
 	return m->fd;
 }
 
-uint64_t mem_file_offset(const struct mem *m, size_t i)
+COLD uint64_t mem_file_offset(const struct mem *m, size_t i)
 {
 	uint64_t sum = 0;
 
@@ -247,7 +250,7 @@ int mem_write(struct mem *m, gpa_t a, const void *buf, size_t len)
 	return 0;
 }
 
-int mem_zero(struct mem *m, gpa_t a, size_t len)
+COLD int mem_zero(struct mem *m, gpa_t a, size_t len)
 {
 	uint8_t *p = mem_host(m, a, len);
 
@@ -257,7 +260,7 @@ int mem_zero(struct mem *m, gpa_t a, size_t len)
 	return 0;
 }
 
-int mem_load16(const struct mem *m, gpa_t a, uint16_t *out)
+COLD int mem_load16(const struct mem *m, gpa_t a, uint16_t *out)
 {
 	const uint8_t *p = mem_host(m, a, sizeof(*out));
 
@@ -270,7 +273,7 @@ int mem_load16(const struct mem *m, gpa_t a, uint16_t *out)
 	return 0;
 }
 
-int mem_store16(struct mem *m, gpa_t a, uint16_t v)
+COLD int mem_store16(struct mem *m, gpa_t a, uint16_t v)
 {
 	uint8_t *p = mem_host(m, a, sizeof(v));
 
@@ -306,7 +309,8 @@ int mem_iov(const struct mem *m, gpa_t a, uint64_t len, struct iovec *iov, size_
 	return 0;
 }
 
-static int copy_file(struct mem *m, gpa_t a, int fd, uint64_t offset, uint64_t len, struct err *e)
+COLD static int copy_file(struct mem *m, gpa_t a, int fd, uint64_t offset, uint64_t len,
+			  struct err *e)
 {
 	uint8_t *p = mem_host(m, a, len);
 	int ret;
@@ -323,7 +327,7 @@ static int copy_file(struct mem *m, gpa_t a, int fd, uint64_t offset, uint64_t l
 	return 0;
 }
 
-int mem_map_file(struct mem *m, gpa_t a, int fd, uint64_t offset, uint64_t len, struct err *e)
+COLD int mem_map_file(struct mem *m, gpa_t a, int fd, uint64_t offset, uint64_t len, struct err *e)
 {
 	uint64_t mask = m->page_size - 1;
 	uint64_t head = -a.v & mask;
@@ -350,7 +354,7 @@ int mem_map_file(struct mem *m, gpa_t a, int fd, uint64_t offset, uint64_t len, 
 	return copy_file(m, gpa_add(a, head), fd, offset + head, len - head, e);
 }
 
-bool mem_owns(const struct mem *m, const void *host, gpa_t *a)
+COLD bool mem_owns(const struct mem *m, const void *host, gpa_t *a)
 {
 	for (size_t i = 0; i < m->nr; i++) {
 		uint64_t offset = (uintptr_t)host - (uintptr_t)m->region[i].host;

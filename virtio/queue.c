@@ -60,7 +60,8 @@ int vq_refuse(struct vq *vq, const char *why)
 	return -EBADMSG;
 }
 
-int vq_configure(struct vq *vq, const struct vq_ring *ring)
+/* Seldom: small rather than fast. */
+__attribute__((cold)) int vq_configure(struct vq *vq, const struct vq_ring *ring)
 {
 	uint32_t size = ring->size;
 
