@@ -114,6 +114,7 @@ static const struct decode_field net_fields[] = {
 	OPT(NET, "mtu", DECODE_U16, mtu, has_mtu),
 	OPT_SUB(NET, "rx_rate_limiter", rx_rate_limiter, has_rx_rate_limiter, &limiter),
 	OPT_SUB(NET, "tx_rate_limiter", tx_rate_limiter, has_tx_rate_limiter, &limiter),
+	OPT(NET, "queue_pairs", DECODE_U16, queue_pairs, has_queue_pairs),
 };
 TABLE(decode_net_put, "struct NetworkInterfaceConfig", NET, net_fields, false);
 

@@ -125,6 +125,8 @@ static void write_net(struct json_writer *w, const struct net_config *n)
 		json_write_null(w, "mtu");
 	write_limiter(w, "rx_rate_limiter", n->has_rx_rate_limiter, &n->rx_rate_limiter);
 	write_limiter(w, "tx_rate_limiter", n->has_tx_rate_limiter, &n->tx_rate_limiter);
+	if (n->has_queue_pairs) /* clients of Firecracker do not know it */
+		json_write_u64(w, "queue_pairs", n->queue_pairs);
 	json_write_close(w, '}');
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/byteorder.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -40,6 +41,7 @@ static const struct virtio_need net_needs[] = {
 	{ VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_CSUM },
 	{ VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_GUEST_CSUM },
 	{ VIRTIO_NET_F_HOST_USO, VIRTIO_NET_F_CSUM },
+	{ VIRTIO_NET_F_MQ, VIRTIO_NET_F_CTRL_VQ },
 	{ 0, 0 },
 };
 
@@ -49,27 +51,93 @@ static struct net *to_net(struct virtio_dev *dev)
 	return (struct net *)(void *)dev;
 }
 
-void net_watch_tap(struct net *net, bool on)
+void net_watch_tap(struct net_pair *p, bool on)
 {
-	uint32_t others = net->tap.events & ~(uint32_t)EPOLLIN;
+	uint32_t others = p->tap.events & ~(uint32_t)EPOLLIN;
 
 	/* A tap that has gone is no longer watched at all. */
-	if (net->tap.added)
-		loop_mod(net->dev.host.loop, &net->tap, on ? others | EPOLLIN : others);
+	if (p->tap.added)
+		loop_mod(p->net->dev.host.loop, &p->tap, on ? others | EPOLLIN : others);
+}
+
+int net_use_pairs(struct net *net, unsigned int nr)
+{
+	for (unsigned int i = 0; i < net->nr_pairs; i++) {
+		struct net_pair *p = &net->pair[i];
+		bool detach = i >= nr;
+		int ret;
+
+		if (p->detached == detach)
+			continue;
+		ret = net->backend == NET_TAP ? tap_set_queue(p->tap.fd, !detach) : 0;
+		if (ret)
+			return ret;
+		p->detached = detach;
+	}
+	for (unsigned int i = net->nr_active; i < nr; i++) {
+		virtio_notify(&net->dev, net->pair[i].rx);
+		virtio_notify(&net->dev, net->pair[i].tx);
+	}
+	net->nr_active = nr;
+	return 0;
 }
 
 /* Tell the tap what this driver accepted, before the first frame is read for it. */
-static int apply_offload(struct net *net)
+static int apply(struct net *net)
 {
-	if (!net->offload_stale)
+	int ret;
+
+	if (!net->stale)
 		return 0;
-	net->offload_stale = false;
-	return net->backend == NET_TAP ? tap_set_offload(net->tap.fd, net->dev.driver_features) : 0;
+	net->stale = false;
+	ret = net_use_pairs(net, 1); /* until the driver asks for more (5.1.6.5.5) */
+	if (!ret && net->backend == NET_TAP)
+		ret = tap_set_offload(net->pair[0].tap.fd, net->dev.driver_features);
+	return ret;
+}
+
+bool net_admit(struct net *net, unsigned int dir, uint64_t nr_bytes)
+{
+	if (!net->dev.queue[dir].throttle.closed && virtio_admit(&net->dev, dir, nr_bytes))
+		return true;
+	net->waits[dir] = true;
+	return false;
+}
+
+static int pair_work(struct net_pair *p, unsigned int dir)
+{
+	if (dir == NET_TX)
+		return net_tx_work(p);
+	metric_inc(&p->net->metrics.rx_queue_event_count);
+	return net_rx_work(p);
+}
+
+/*
+ * The limits of direction @dir, which the first pair has, are open again after a pair had to wait:
+ * each has its turn, and each time another one begins, or the first would leave nothing to them.
+ */
+static void go_on(struct net *net, unsigned int dir)
+{
+	unsigned int turn = net->turn++;
+
+	net->waits[dir] = false;
+	for (unsigned int i = 0; i < net->nr_active && !net->waits[dir] && virtio_active(&net->dev);
+	     i++) {
+		struct net_pair *p = &net->pair[(turn + i) % net->nr_active];
+		unsigned int q = dir == NET_TX ? p->tx : p->rx;
+		int ret = net->dev.queue[q].vq.ready ? pair_work(p, dir) : 0;
+
+		if (ret > 0)
+			virtio_notify(&net->dev, q);
+		else if (ret < 0)
+			virtio_queue_failed(&net->dev, q, ret);
+	}
 }
 
 static void tap_event(void *ctx, uint32_t events)
 {
-	struct net *net = ctx;
+	struct net_pair *p = ctx;
+	struct net *net = p->net;
 	struct virtio_dev *dev = &net->dev;
 	int ret;
 
@@ -81,54 +149,75 @@ static void tap_event(void *ctx, uint32_t events)
 		}
 		metric_inc(&net->metrics.tap_read_fails);
 		log_error("%s: its tap has gone; no more frames will be received", dev->name);
-		loop_del(dev->host.loop, &net->tap);
+		loop_del(dev->host.loop, &p->tap);
 		return;
 	}
 	if (events & EPOLLOUT && net_stream_flush(net))
 		virtio_notify(dev, NET_TX);
 	if (!(events & EPOLLIN))
 		return;
-	if (!virtio_active(dev) || !dev->queue[NET_RX].vq.ready ||
+	if (!virtio_active(dev) || !dev->queue[p->rx].vq.ready || p->detached ||
 	    dev->queue[NET_RX].throttle.closed) {
-		net_watch_tap(net, false); /* until the driver, or the timer, comes back */
+		net->waits[NET_RX] |= dev->queue[NET_RX].throttle.closed;
+		net_watch_tap(p, false); /* until the driver, or the timer, comes back */
 		return;
 	}
 	metric_inc(&net->metrics.rx_tap_event_count);
-	ret = apply_offload(net);
+	ret = apply(net);
 	if (!ret)
-		ret = net_rx_work(net);
+		ret = net_rx_work(p);
 	if (ret)
-		virtio_queue_failed(dev, NET_RX, ret);
+		virtio_queue_failed(dev, p->rx, ret);
+}
+
+/* 5.1.2: behind all pairs; a driver without MQ finds it behind the first. */
+static bool is_ctrl(const struct net *net, unsigned int q)
+{
+	return virtio_has(&net->dev, VIRTIO_NET_F_CTRL_VQ) &&
+	       q == 2 * (virtio_has(&net->dev, VIRTIO_NET_F_MQ) ? net->nr_pairs : 1);
 }
 
 static int net_queue_work(struct virtio_dev *dev, unsigned int q)
 {
 	struct net *net = to_net(dev);
-	int ret;
+	unsigned int dir = q % 2;
+	int ret = apply(net);
 
-	if (q == NET_TX)
-		return net_tx_work(net);
-	metric_inc(&net->metrics.rx_queue_event_count);
-	ret = apply_offload(net);
-	return ret ? ret : net_rx_work(net);
+	if (ret)
+		return ret;
+	if (is_ctrl(net, q))
+		return net_ctrl_work(net, q);
+	/* Queues that are not in use are not looked at; they are when they come into use. */
+	if (q >= 2 * net->nr_active)
+		return 0;
+	if (dev->queue[dir].throttle.closed) {
+		net->waits[dir] = true;
+		return 0;
+	}
+	if (!net->waits[dir])
+		return pair_work(&net->pair[q / 2], dir);
+	go_on(net, dir);
+	return 0;
 }
 
 static int net_activate(struct virtio_dev *dev)
 {
 	/* The ioctl waits for the loop: vCPU threads need no right to talk to the tap. */
-	to_net(dev)->offload_stale = true;
+	to_net(dev)->stale = true;
 	return 0;
 }
 
 static void net_reset(struct virtio_dev *dev)
 {
-	net_rx_reset(to_net(dev));
+	struct net *net = to_net(dev);
+
+	for (unsigned int i = 0; i < net->nr_pairs; i++)
+		net_rx_reset(&net->pair[i]);
 }
 
 static const struct virtio_class net_class = {
 	.name = "virtio-net",
 	.device_id = VIRTIO_ID_NET,
-	.nr_queues = 2,
 	.config_len = offsetof(struct virtio_net_config, mtu) + sizeof(uint16_t),
 	.needs = net_needs,
 	.activate = net_activate,
@@ -139,38 +228,42 @@ static const struct virtio_class net_class = {
 /* What this back end can do; leaves the tap without offloads, as it was. */
 static uint64_t offered(const struct net_params *params)
 {
+	uint64_t features = NET_FEATURES;
+
 	if (params->backend == NET_STREAM)
 		return NET_FEATURES_STREAM;
-	if (params->backend == NET_TAP &&
-	    (tap_set_offload(params->fd, BIT(VIRTIO_NET_F_GUEST_CSUM) | NET_FEATURES_USO) ||
-	     tap_set_offload(params->fd, 0)))
-		return NET_FEATURES;
-	return NET_FEATURES | NET_FEATURES_USO;
+	if (params->backend != NET_TAP ||
+	    (!tap_set_offload(params->fd[0], BIT(VIRTIO_NET_F_GUEST_CSUM) | NET_FEATURES_USO) &&
+	     !tap_set_offload(params->fd[0], 0)))
+		features |= NET_FEATURES_USO;
+	if (params->nr_pairs > 1)
+		features |= BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_MQ);
+	return features;
 }
 
-int net_create(struct net **out, const struct net_params *params, const struct virtio_host *host,
-	       struct err *e)
+static int pair_init(struct net *net, unsigned int i, int fd, struct err *e)
 {
-	uint64_t features = offered(params);
-	struct net *net = calloc(1, sizeof(*net));
-	struct throttle *rx, *tx;
-	char name[VIRTIO_NAME_MAX];
-	int ret;
+	struct virtio_dev *dev = &net->dev;
+	struct net_pair *p = &net->pair[i];
 
-	text_print(name, sizeof(name), "network interface %s", params->id);
-	if (!net)
-		return err_set(e, ENOMEM, "%s", name);
-	if (params->has_mac)
-		features |= BIT(VIRTIO_NET_F_MAC);
-	if (params->has_mtu)
-		features |= BIT(VIRTIO_NET_F_MTU);
-	ret = virtio_init(&net->dev, &net_class, host, features, name, e);
-	if (ret) {
-		free(net);
-		return ret;
-	}
-	rx = &net->dev.queue[NET_RX].throttle;
-	tx = &net->dev.queue[NET_TX].throttle;
+	/* Asleep until the guest offers buffers. */
+	*p = (struct net_pair){
+		.net = net,
+		.rx = 2 * i,
+		.tx = 2 * i + 1,
+		.tap = { .fd = fd, .fn = tap_event, .ctx = p, .lock = dev->host.lock },
+		.tx_sent.watch.fd = -1,
+	};
+	return timer_init(&p->tx_sent, dev->host.loop, net_tx_sent, p, dev->host.lock, e);
+}
+
+/* What the driver may read about the interface, and the counters of its limits. */
+static void describe(struct net *net, const struct net_params *params)
+{
+	struct throttle *rx = &net->dev.queue[NET_RX].throttle;
+	struct throttle *tx = &net->dev.queue[NET_TX].throttle;
+	uint8_t *config = net->dev.config;
+
 	rx->fired = &net->metrics.rx_event_rate_limiter_count;
 	rx->throttled = &net->metrics.rx_rate_limiter_throttled;
 	tx->fired = &net->metrics.tx_rate_limiter_event_count;
@@ -178,26 +271,53 @@ int net_create(struct net **out, const struct net_params *params, const struct v
 	net->backend = params->backend;
 	net->has_mac = params->has_mac;
 	if (params->has_mac)
-		memcpy(net->dev.config + offsetof(struct virtio_net_config, mac), params->mac,
+		memcpy(config + offsetof(struct virtio_net_config, mac), params->mac,
 		       sizeof(params->mac));
 	if (params->has_mtu)
-		le16_put(net->dev.config + offsetof(struct virtio_net_config, mtu), params->mtu);
-	/* Asleep until the guest offers buffers. */
-	net->tap = (struct watch){
-		.fd = params->fd,
-		.fn = tap_event,
-		.ctx = net,
-		.lock = host->lock,
-	};
-	net->tx_sent.watch.fd = -1;
-	ret = timer_init(&net->tx_sent, host->loop, net_tx_sent, net, host->lock, e);
+		le16_put(config + offsetof(struct virtio_net_config, mtu), params->mtu);
+	if (net->nr_pairs > 1)
+		le16_put(config + offsetof(struct virtio_net_config, max_virtqueue_pairs),
+			 (uint16_t)net->nr_pairs);
+}
+
+int net_create(struct net **out, const struct net_params *params, const struct virtio_host *host,
+	       struct err *e)
+{
+	unsigned int nr = params->nr_pairs > 1 ? params->nr_pairs : 1;
+	uint64_t features = offered(params);
+	struct net *net = calloc(1, sizeof(*net) + nr * sizeof(net->pair[0]));
+	char name[VIRTIO_NAME_MAX];
+	int ret;
+
+	assert(nr <= NET_PAIRS_MAX);
+	text_print(name, sizeof(name), "network interface %s", params->id);
+	if (!net)
+		return err_set(e, ENOMEM, "%s", name);
+	if (params->has_mac)
+		features |= BIT(VIRTIO_NET_F_MAC);
+	if (params->has_mtu)
+		features |= BIT(VIRTIO_NET_F_MTU);
+	net->nr_pairs = nr;
+	net->nr_active = nr; /* as the tap has them when it was opened */
+	net->dev.nr_queues = nr > 1 ? 2 * nr + 1 : 2;
+	ret = virtio_init(&net->dev, &net_class, host, features, name, e);
+	if (ret) {
+		free(net);
+		return ret;
+	}
+	describe(net, params);
+	for (unsigned int i = 0; i < nr; i++) {
+		int failed = pair_init(net, i, params->fd[i], ret ? NULL : e);
+
+		ret = ret ? ret : failed;
+	}
 	if (!ret && params->backend == NET_STREAM) {
 		net->stream = calloc(1, sizeof(*net->stream));
 		ret = net->stream ? net_stream_init(net, params->path, e) :
 				    err_set(e, ENOMEM, "stream");
 	}
-	if (!ret)
-		ret = loop_add(host->loop, &net->tap, e);
+	for (unsigned int i = 0; !ret && i < nr; i++)
+		ret = loop_add(host->loop, &net->pair[i].tap, e);
 	if (ret) {
 		net_destroy(net);
 		return err_wrap(e, "%s", name);
@@ -210,8 +330,10 @@ void net_destroy(struct net *net)
 {
 	if (!net)
 		return;
-	loop_del(net->dev.host.loop, &net->tap);
-	timer_fini(&net->tx_sent, net->dev.host.loop);
+	for (unsigned int i = 0; i < net->nr_pairs; i++) {
+		loop_del(net->dev.host.loop, &net->pair[i].tap);
+		timer_fini(&net->pair[i].tx_sent, net->dev.host.loop);
+	}
 	if (net->stream)
 		net_stream_fini(net);
 	free(net->stream);

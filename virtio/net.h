@@ -61,10 +61,14 @@ enum net_backend {
 	NET_STREAM, /* from net_stream_open: no offloads, link status */
 };
 
+/* The most queue pairs of an interface, as many as a disk has queues. */
+#define NET_PAIRS_MAX 4
+
 struct net_params {
-	const char *id;	  /* interface id, for log lines */
-	int fd;		  /* non-blocking; not owned, open until net_destroy */
-	const char *path; /* of NET_STREAM, to find its peer again; copied */
+	const char *id;	       /* interface id, for log lines */
+	int fd[NET_PAIRS_MAX]; /* non-blocking; not owned, open until net_destroy */
+	unsigned int nr_pairs; /* of fd, and of queues; 0 is 1; more than 1 only for NET_TAP */
+	const char *path;      /* of NET_STREAM, to find its peer again; copied */
 	enum net_backend backend;
 	bool has_mac;
 	uint8_t mac[6];
@@ -90,11 +94,15 @@ struct net_metrics *net_metrics(struct net *net);
 
 /*
  * tap_open - attach to an existing, persistent tap: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, 12-byte
- * header, non-blocking, close-on-exec. Returns the fd, owned by the caller, or -errno with a
- * sentence that names the interface and what to do: ENODEV (does not exist), EINVAL (several
- * queues, or not a tap, or a bad name), EPERM, EBUSY.
+ * header, non-blocking, close-on-exec; with @multi to another queue of a tap that has several.
+ * Returns the fd, owned by the caller, or -errno with a sentence that names the interface and what
+ * to do: ENODEV (does not exist), EINVAL (other flags, or not a tap, or a bad name), EPERM, EBUSY,
+ * E2BIG (no more queues).
  */
-int tap_open(const char *name, struct err *e);
+int tap_open(const char *name, bool multi, struct err *e);
+
+/* tap_set_queue - whether the tap gives frames to this queue. 0 or -errno. Loop thread. */
+int tap_set_queue(int fd, bool on);
 
 /*
  * tap_adopt - check and prepare a tap that another process opened, as tap_open would have. @fd

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * net_device.h - the state of an interface, shared by net.c, net_rx.c and net_tx.c only.
+ * net_device.h - the state of an interface, shared by net*.c only.
  *
  * Loop thread, except activate and reset (virtio.h).
  */
@@ -12,8 +12,8 @@
 
 #include "virtio/net.h"
 
-#define NET_RX 0 /* 5.1.2: receiveq1 */
-#define NET_TX 1 /* transmitq1 */
+#define NET_RX 0 /* 5.1.2: receiveq1; its limits are those of all receive queues */
+#define NET_TX 1 /* transmitq1; likewise */
 
 #define NET_HDR_LEN   ((uint32_t)sizeof(struct virtio_net_hdr_v1))
 #define NET_FRAME_MIN 14u		  /* an Ethernet header */
@@ -73,14 +73,12 @@ struct net_stream {
 	uint8_t tx[sizeof(uint32_t) + NET_FRAME_MAX];
 };
 
-struct net {
-	struct virtio_dev dev;
-	struct net_metrics metrics;
-	struct watch tap; /* fd is not owned */
-	enum net_backend backend;
-	struct net_stream *stream; /* of NET_STREAM; owned */
-	bool offload_stale;	   /* accepted features not yet told to the tap */
-	bool has_mac;
+/* A queue pair, and the queue of the tap that belongs to it. */
+struct net_pair {
+	struct net *net;
+	unsigned int rx, tx; /* the numbers of its queues */
+	struct watch tap;    /* fd is not owned */
+	bool detached;	     /* the tap gives this queue nothing */
 
 	bool rx_roomy; /* the guest once offered room for NET_RX_MAX */
 	uint32_t nr_rx;
@@ -90,27 +88,58 @@ struct net {
 	struct net_rx_buf rx_buf[NET_RX_BUFS];
 	struct iovec rx_iov[NET_RX_IOVS + 1]; /* one more for what did not fit */
 
-	struct timer tx_sent;		      /* ends the quiet about frames that were sent */
-	bool tx_quiet;			      /* it is armed */
-	uint64_t tx_quiet_bytes;	      /* of frames since the last virtio_signal */
-	struct iovec tx_iov[VQ_SIZE_MAX + 1]; /* one more for the copied headers */
-	struct vq_chain chain;
+	struct timer tx_sent;	 /* ends the quiet about frames that were sent */
+	bool tx_quiet;		 /* it is armed */
+	uint64_t tx_quiet_bytes; /* of frames since the last virtio_signal */
 };
 
+struct net {
+	struct virtio_dev dev;
+	struct net_metrics metrics;
+	enum net_backend backend;
+	struct net_stream *stream; /* of NET_STREAM; owned */
+	bool stale;		   /* the tap does not yet know what this driver accepted */
+	bool has_mac;
+
+	bool waits[2];		/* by NET_RX, NET_TX: a pair found the limits closed */
+	unsigned int turn;	/* the pair that goes first when they open */
+	unsigned int nr_active; /* pairs that the driver uses, 1..nr_pairs */
+	unsigned int nr_pairs;
+
+	struct iovec tx_iov[VQ_SIZE_MAX + 1]; /* one more for the copied headers */
+	struct vq_chain chain;
+	struct net_pair pair[];
+};
+
+/*
+ * net_admit - whether a frame of @nr_bytes may pass in direction @dir, NET_RX or NET_TX, as
+ * virtio_admit. Nobody may while another pair waits.
+ */
+bool net_admit(struct net *net, unsigned int dir, uint64_t nr_bytes);
+
+/*
+ * net_use_pairs - use the first @nr pairs, 1..nr_pairs, and tell the tap. Frames that wait in
+ * queues of the tap that are not used any more are lost. 0 or -errno.
+ */
+int net_use_pairs(struct net *net, unsigned int nr);
+
+/* net_ctrl_work - commands of the driver. Returns as virtio_class.queue_work. */
+int net_ctrl_work(struct net *net, unsigned int q);
+
 /* net_watch_tap - whether frames from the tap, or from what stands for it, wake us. */
-void net_watch_tap(struct net *net, bool on);
+void net_watch_tap(struct net_pair *p, bool on);
 
 /*
  * net_rx_work - tap to guest, until either has nothing left, the limits allow no more or the budget
  * is spent. 0 or -EBADMSG. The tap is watched afterwards exactly if a frame could be passed on.
  */
-int net_rx_work(struct net *net);
+int net_rx_work(struct net_pair *p);
 
 /* net_rx_reset - forget the buffers that were popped. */
-void net_rx_reset(struct net *net);
+void net_rx_reset(struct net_pair *p);
 
 /* net_tx_work - guest to tap, a bounded number of frames. Returns as virtio_class.queue_work. */
-int net_tx_work(struct net *net);
+int net_tx_work(struct net_pair *p);
 
 /* net_tx_sent - the timer of that name fired. */
 void net_tx_sent(void *ctx);

@@ -13,84 +13,84 @@
 #include "base/byteorder.h"
 #include "virtio/net_device.h"
 
-void net_rx_reset(struct net *net)
+void net_rx_reset(struct net_pair *p)
 {
-	net->rx_roomy = false;
-	net->nr_rx = 0;
-	net->nr_rx_iov = 0;
-	net->rx_len = 0;
-	net->held = 0;
-	if (net->stream)
-		net_stream_reset(net);
+	p->rx_roomy = false;
+	p->nr_rx = 0;
+	p->nr_rx_iov = 0;
+	p->rx_len = 0;
+	p->held = 0;
+	if (p->net->stream)
+		net_stream_reset(p->net);
 }
 
 /* Whether another buffer is of use and fits. */
-static bool rx_wants_buffer(const struct net *net, bool mergeable)
+static bool rx_wants_buffer(const struct net_pair *p, bool mergeable)
 {
-	if (net->nr_rx == NET_RX_BUFS || net->nr_rx_iov + VQ_SIZE_MAX > NET_RX_IOVS)
+	if (p->nr_rx == NET_RX_BUFS || p->nr_rx_iov + VQ_SIZE_MAX > NET_RX_IOVS)
 		return false;
-	return mergeable ? net->rx_len < NET_RX_MAX : net->nr_rx == 0;
+	return mergeable ? p->rx_len < NET_RX_MAX : p->nr_rx == 0;
 }
 
 /*
  * Take over @nr iovecs that were put behind the others. Drivers cut their buffers out of larger
  * pieces: one that continues the last is one with it, which saves the kernel work.
  */
-static void rx_append(struct net *net, size_t nr)
+static void rx_append(struct net_pair *p, size_t nr)
 {
-	struct iovec *v = net->rx_iov + net->nr_rx_iov;
+	struct iovec *v = p->rx_iov + p->nr_rx_iov;
 
-	if (net->nr_rx_iov && nr == 1 &&
+	if (p->nr_rx_iov && nr == 1 &&
 	    (uint8_t *)v[-1].iov_base + v[-1].iov_len == (uint8_t *)v->iov_base)
 		v[-1].iov_len += v->iov_len;
 	else
-		net->nr_rx_iov += (uint32_t)nr;
+		p->nr_rx_iov += (uint32_t)nr;
 }
 
 /* Drop the first @nr_bytes of the iovecs. */
-static void rx_advance(struct net *net, uint32_t nr_bytes)
+static void rx_advance(struct net_pair *p, uint32_t nr_bytes)
 {
-	struct iovec *v = net->rx_iov;
+	struct iovec *v = p->rx_iov;
 
 	while (nr_bytes && v->iov_len <= nr_bytes) {
 		nr_bytes -= (uint32_t)v->iov_len;
 		v++;
 	}
-	net->nr_rx_iov -= (uint32_t)(v - net->rx_iov);
-	memmove(net->rx_iov, v, net->nr_rx_iov * sizeof(*v));
+	p->nr_rx_iov -= (uint32_t)(v - p->rx_iov);
+	memmove(p->rx_iov, v, p->nr_rx_iov * sizeof(*v));
 	if (nr_bytes) {
-		net->rx_iov[0].iov_base = (uint8_t *)net->rx_iov[0].iov_base + nr_bytes;
-		net->rx_iov[0].iov_len -= nr_bytes;
+		p->rx_iov[0].iov_base = (uint8_t *)p->rx_iov[0].iov_base + nr_bytes;
+		p->rx_iov[0].iov_len -= nr_bytes;
 	}
 }
 
 /* Pop buffers until the largest frame fits or the guest has none left. 0 or -EBADMSG. */
-static int rx_refill(struct net *net, bool mergeable)
+static int rx_refill(struct net_pair *p, bool mergeable)
 {
-	struct vq *vq = &net->dev.queue[NET_RX].vq;
+	struct vq *vq = &p->net->dev.queue[p->rx].vq;
 
-	while (rx_wants_buffer(net, mergeable)) {
-		struct net_rx_buf *buf = &net->rx_buf[net->nr_rx];
+	while (rx_wants_buffer(p, mergeable)) {
+		struct net_rx_buf *buf = &p->rx_buf[p->nr_rx];
 		size_t nr_iov;
 		int64_t len;
-		int ret = vq_pop(vq, &net->chain);
+		int ret = vq_pop(vq, &p->net->chain);
 
 		if (ret <= 0)
 			return ret;
-		if (net->chain.writable_left < NET_HDR_LEN)
+		if (p->net->chain.writable_left < NET_HDR_LEN)
 			return vq_refuse(vq, "receive buffer smaller than a header");
 		/* Longer buffers are cut: the rest of them is never needed. */
-		len = vq_chain_iov(&net->chain, VQ_WRITABLE, NET_RX_MAX,
-				   net->rx_iov + net->nr_rx_iov, &nr_iov, VQ_SIZE_MAX);
+		len = vq_chain_iov(&p->net->chain, VQ_WRITABLE, NET_RX_MAX,
+				   p->rx_iov + p->nr_rx_iov, &nr_iov, VQ_SIZE_MAX);
 		if (len < 0)
 			return vq_refuse(vq, "receive buffer is not in RAM");
-		*buf = (struct net_rx_buf){ .head = net->chain.head, .len = (uint32_t)len };
-		net->nr_rx++;
-		rx_append(net, nr_iov);
-		net->rx_len += (uint32_t)len;
+		*buf = (struct net_rx_buf){ .head = p->net->chain.head, .len = (uint32_t)len };
+		p->nr_rx++;
+		rx_append(p, nr_iov);
+		p->rx_len += (uint32_t)len;
 	}
-	if (net->rx_len >= NET_RX_MAX)
-		net->rx_roomy = true;
+	if (p->rx_len >= NET_RX_MAX)
+		p->rx_roomy = true;
 	return 0;
 }
 
@@ -100,23 +100,23 @@ static int rx_refill(struct net *net, bool mergeable)
  * its kick loses nothing, reading might cut a large frame. Any other guest gets what fits, so that
  * a small ring does not wait for ever.
  */
-static bool rx_can_read(const struct net *net, bool mergeable)
+static bool rx_can_read(const struct net_pair *p, bool mergeable)
 {
-	const struct vq *vq = &net->dev.queue[NET_RX].vq;
+	const struct vq *vq = &p->net->dev.queue[p->rx].vq;
 
-	if (net->nr_rx == 0)
+	if (p->nr_rx == 0)
 		return false;
-	if (!mergeable || !net->rx_roomy || !rx_wants_buffer(net, mergeable))
+	if (!mergeable || !p->rx_roomy || !rx_wants_buffer(p, mergeable))
 		return true;
 	return vq->nr_in_flight >= vq->ring.size / 2;
 }
 
 /* Copy between @buf and the start of the first buffer, which is at least a header long. */
-static void rx_header_copy(struct net *net, uint8_t *buf, bool to_guest)
+static void rx_header_copy(struct net_pair *p, uint8_t *buf, bool to_guest)
 {
 	size_t done = 0;
 
-	for (const struct iovec *v = net->rx_iov; done < NET_HDR_LEN; v++) {
+	for (const struct iovec *v = p->rx_iov; done < NET_HDR_LEN; v++) {
 		size_t n = NET_HDR_LEN - done < v->iov_len ? NET_HDR_LEN - done : v->iov_len;
 
 		if (to_guest)
@@ -131,7 +131,7 @@ static void rx_header_copy(struct net *net, uint8_t *buf, bool to_guest)
  * Correct the header that the tap wrote (5.1.6.4.1). False: the frame is segmented although
  * this driver did not accept that; such frames can be queued from before a reset.
  */
-static bool rx_header(struct net *net, uint32_t nr_bufs)
+static bool rx_header(struct net_pair *p, uint32_t nr_bufs)
 {
 	static const uint64_t gso =
 		UINT64_C(1) << VIRTIO_NET_F_GUEST_TSO4 | UINT64_C(1) << VIRTIO_NET_F_GUEST_TSO6 |
@@ -141,26 +141,26 @@ static bool rx_header(struct net *net, uint32_t nr_bufs)
 
 	/* A stream has no headers, and mote offers none of their features with it. */
 	memset(hdr, 0, sizeof(hdr));
-	if (!net->stream)
-		rx_header_copy(net, hdr, false);
+	if (!p->net->stream)
+		rx_header_copy(p, hdr, false);
 	if (hdr[offsetof(struct virtio_net_hdr_v1, gso_type)] != VIRTIO_NET_HDR_GSO_NONE &&
-	    !(net->dev.driver_features & gso))
+	    !(p->net->dev.driver_features & gso))
 		return false;
-	if (!virtio_has(&net->dev, VIRTIO_NET_F_GUEST_CSUM))
+	if (!virtio_has(&p->net->dev, VIRTIO_NET_F_GUEST_CSUM))
 		hdr[offsetof(struct virtio_net_hdr_v1, flags)] = 0;
 	le16_put(hdr + offsetof(struct virtio_net_hdr_v1, num_buffers), (uint16_t)nr_bufs);
-	rx_header_copy(net, hdr, true);
+	rx_header_copy(p, hdr, true);
 	return true;
 }
 
 /* Give the first @nr buffers back, filled with @len bytes together. 0 or -EBADMSG. */
-static int rx_complete(struct net *net, uint32_t nr, uint32_t len)
+static int rx_complete(struct net_pair *p, uint32_t nr, uint32_t len)
 {
-	struct vq *vq = &net->dev.queue[NET_RX].vq;
+	struct vq *vq = &p->net->dev.queue[p->rx].vq;
 	uint32_t nr_bytes = 0;
 
 	for (uint32_t i = 0; i < nr; i++) {
-		const struct net_rx_buf *buf = &net->rx_buf[i];
+		const struct net_rx_buf *buf = &p->rx_buf[i];
 		uint32_t n = len < buf->len ? len : buf->len;
 
 		if (vq_complete(vq, buf->head, n))
@@ -168,103 +168,103 @@ static int rx_complete(struct net *net, uint32_t nr, uint32_t len)
 		len -= n;
 		nr_bytes += buf->len;
 	}
-	net->rx_len -= nr_bytes;
-	net->nr_rx -= nr;
-	memmove(net->rx_buf, net->rx_buf + nr, net->nr_rx * sizeof(net->rx_buf[0]));
-	rx_advance(net, nr_bytes);
+	p->rx_len -= nr_bytes;
+	p->nr_rx -= nr;
+	memmove(p->rx_buf, p->rx_buf + nr, p->nr_rx * sizeof(p->rx_buf[0]));
+	rx_advance(p, nr_bytes);
 	return 0;
 }
 
 /* Pass on the frame that is held in the first buffers. 0 or -EBADMSG. */
-static int rx_pass(struct net *net)
+static int rx_pass(struct net_pair *p)
 {
-	uint32_t nr = 0, sum = 0, len = net->held;
+	uint32_t nr = 0, sum = 0, len = p->held;
 
-	net->held = 0;
+	p->held = 0;
 	while (sum < len)
-		sum += net->rx_buf[nr++].len;
-	if (!rx_header(net, nr)) {
-		metric_inc(&net->metrics.rx_fails);
+		sum += p->rx_buf[nr++].len;
+	if (!rx_header(p, nr)) {
+		metric_inc(&p->net->metrics.rx_fails);
 		return 0;
 	}
-	metric_inc(&net->metrics.rx_packets_count);
-	metric_add(&net->metrics.rx_bytes_count, len - NET_HDR_LEN);
-	return rx_complete(net, nr, len);
+	metric_inc(&p->net->metrics.rx_packets_count);
+	metric_add(&p->net->metrics.rx_bytes_count, len - NET_HDR_LEN);
+	return rx_complete(p, nr, len);
 }
 
 /*
  * Read one frame into the first buffers and hold it, unless it cannot be passed on. Returns its
  * length with header, or -errno.
  */
-static ssize_t rx_read(struct net *net)
+static ssize_t rx_read(struct net_pair *p)
 {
 	uint8_t spill;
 	ssize_t n;
 
 	/* The kernel cuts what does not fit and does not say so: one byte more tells. */
-	net->rx_iov[net->nr_rx_iov] = (struct iovec){ .iov_base = &spill, .iov_len = 1 };
-	n = readv(net->tap.fd, net->rx_iov, (int)net->nr_rx_iov + 1);
+	p->rx_iov[p->nr_rx_iov] = (struct iovec){ .iov_base = &spill, .iov_len = 1 };
+	n = readv(p->tap.fd, p->rx_iov, (int)p->nr_rx_iov + 1);
 	if (n < 0)
 		return -errno;
-	metric_inc(&net->metrics.rx_count);
+	metric_inc(&p->net->metrics.rx_count);
 	/* The buffers of a frame that is dropped are kept for the next. */
-	if ((size_t)n < NET_HDR_LEN + NET_FRAME_MIN || (size_t)n > net->rx_len)
-		metric_inc(&net->metrics.rx_fails);
+	if ((size_t)n < NET_HDR_LEN + NET_FRAME_MIN || (size_t)n > p->rx_len)
+		metric_inc(&p->net->metrics.rx_fails);
 	else
-		net->held = (uint32_t)n;
+		p->held = (uint32_t)n;
 	return n;
 }
 
-static int rx_run(struct net *net)
+static int rx_run(struct net_pair *p)
 {
-	struct vq *vq = &net->dev.queue[NET_RX].vq;
-	bool mergeable = virtio_has(&net->dev, VIRTIO_NET_F_MRG_RXBUF);
+	struct vq *vq = &p->net->dev.queue[p->rx].vq;
+	bool mergeable = virtio_has(&p->net->dev, VIRTIO_NET_F_MRG_RXBUF);
 	uint64_t nr_bytes = 0;
 
 	for (int nr = 0; nr < NET_FRAMES_PER_EVENT && nr_bytes < NET_BYTES_PER_EVENT; nr++) {
-		ssize_t n = net->held;
-		int ret = n ? 0 : rx_refill(net, mergeable);
+		ssize_t n = p->held;
+		int ret = n ? 0 : rx_refill(p, mergeable);
 
 		if (ret)
 			return ret;
-		if (!n && !rx_can_read(net, mergeable)) {
+		if (!n && !rx_can_read(p, mergeable)) {
 			if (vq_enable_kick(vq))
 				continue;
-			metric_inc(&net->metrics.no_rx_avail_buffer);
-			virtio_idle(&net->dev, NET_RX);
-			net_watch_tap(net, false);
+			metric_inc(&p->net->metrics.no_rx_avail_buffer);
+			virtio_idle(&p->net->dev, NET_RX);
+			net_watch_tap(p, false);
 			return 0;
 		}
 		if (!n)
-			n = net->stream ? net_stream_read(net) : rx_read(net);
+			n = p->net->stream ? net_stream_read(p->net) : rx_read(p);
 		if (n < 0) {
 			if (n != -EAGAIN && n != -EINTR)
-				metric_inc(&net->metrics.tap_read_fails);
-			virtio_idle(&net->dev, NET_RX);
+				metric_inc(&p->net->metrics.tap_read_fails);
+			virtio_idle(&p->net->dev, NET_RX);
 			break;
 		}
 		nr_bytes += (uint64_t)n;
-		if (!net->held)
+		if (!p->held)
 			continue;
-		if (!virtio_admit(&net->dev, NET_RX, net->held - NET_HDR_LEN)) {
-			net_watch_tap(net, false);
+		if (!net_admit(p->net, NET_RX, p->held - NET_HDR_LEN)) {
+			net_watch_tap(p, false);
 			return 0;
 		}
-		ret = rx_pass(net);
+		ret = rx_pass(p);
 		if (ret)
 			return ret;
 	}
-	net_watch_tap(net, true);
+	net_watch_tap(p, true);
 	return 0;
 }
 
-int net_rx_work(struct net *net)
+int net_rx_work(struct net_pair *p)
 {
 	int ret;
 
-	vq_disable_kick(&net->dev.queue[NET_RX].vq);
-	ret = rx_run(net);
-	if (virtio_signal(&net->dev, NET_RX))
+	vq_disable_kick(&p->net->dev.queue[p->rx].vq);
+	ret = rx_run(p);
+	if (virtio_signal(&p->net->dev, p->rx))
 		ret = -EBADMSG;
 	return ret;
 }

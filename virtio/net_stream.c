@@ -74,20 +74,20 @@ void net_stream_lost(struct net *net, const char *why)
 
 	metric_inc(&net->metrics.tap_read_fails);
 	log_guest("%s: lost %s: %s", net->dev.name, s->path, why);
-	loop_del(net->dev.host.loop, &net->tap);
+	loop_del(net->dev.host.loop, &net->pair[0].tap);
 	/*
 	 * A socket connects once. Another takes its number, which the configuration knows; that
 	 * also tells the peer.
 	 */
 	fd = stream_socket();
 	if (fd >= 0) {
-		dup3(fd, net->tap.fd, O_CLOEXEC);
+		dup3(fd, net->pair[0].tap.fd, O_CLOEXEC);
 		fd_close(&fd);
 	}
 	s->nr_len = 0;
 	s->known = false;
 	s->tx_done = s->tx_len;
-	net->held = 0;
+	net->pair[0].held = 0;
 	set_link(net, false);
 	timer_arm(&s->retry, s->delay_us);
 	if (s->delay_us < RETRY_MAX_US)
@@ -99,8 +99,9 @@ static void retry(void *ctx)
 	struct net *net = ctx;
 	struct net_stream *s = net->stream;
 
-	net->tap.events = EPOLLIN;
-	if (stream_connect(net->tap.fd, s->path) || loop_add(net->dev.host.loop, &net->tap, NULL)) {
+	net->pair[0].tap.events = EPOLLIN;
+	if (stream_connect(net->pair[0].tap.fd, s->path) ||
+	    loop_add(net->dev.host.loop, &net->pair[0].tap, NULL)) {
 		timer_arm(&s->retry, s->delay_us);
 		if (s->delay_us < RETRY_MAX_US)
 			s->delay_us *= 2;
@@ -144,7 +145,7 @@ static bool frame_starts(struct net *net)
 		return false;
 	s->known = true;
 	s->got = 0;
-	s->skip = s->len < NET_FRAME_MIN || NET_HDR_LEN + s->len > net->rx_len;
+	s->skip = s->len < NET_FRAME_MIN || NET_HDR_LEN + s->len > net->pair[0].rx_len;
 	if (s->skip)
 		metric_inc(&net->metrics.rx_fails);
 	return true;
@@ -165,7 +166,7 @@ static uint32_t frame_rest(struct net *net, int *nr)
 		return (uint32_t)s->iov[0].iov_len;
 	}
 	*nr = 0;
-	for (const struct iovec *v = net->rx_iov; sum < left && *nr < STREAM_IOVS; v++) {
+	for (const struct iovec *v = net->pair[0].rx_iov; sum < left && *nr < STREAM_IOVS; v++) {
 		size_t len = v->iov_len;
 
 		if (skip >= len) {
@@ -201,7 +202,7 @@ ssize_t net_stream_read(struct net *net)
 		s->iov[nr++] =
 			(struct iovec){ (char *)&s->len_raw + have, sizeof(s->len_raw) - have };
 	}
-	n = readv(net->tap.fd, s->iov, nr);
+	n = readv(net->pair[0].tap.fd, s->iov, nr);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return -errno;
 	if (n <= 0) {
@@ -221,7 +222,7 @@ ssize_t net_stream_read(struct net *net)
 	s->nr_len = (uint32_t)n - take;
 	if (!s->skip) {
 		metric_inc(&net->metrics.rx_count);
-		net->held = NET_HDR_LEN + s->len;
+		net->pair[0].held = NET_HDR_LEN + s->len;
 	}
 	return n;
 }
@@ -232,11 +233,12 @@ bool net_stream_flush(struct net *net)
 	ssize_t n;
 
 	while (s->tx_done < s->tx_len) {
-		n = write(net->tap.fd, s->tx + s->tx_done, s->tx_len - s->tx_done);
+		n = write(net->pair[0].tap.fd, s->tx + s->tx_done, s->tx_len - s->tx_done);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN) {
-			loop_mod(net->dev.host.loop, &net->tap, net->tap.events | EPOLLOUT);
+			loop_mod(net->dev.host.loop, &net->pair[0].tap,
+				 net->pair[0].tap.events | EPOLLOUT);
 			return false;
 		}
 		if (n < 0) {
@@ -245,8 +247,9 @@ bool net_stream_flush(struct net *net)
 		}
 		s->tx_done += (uint32_t)n;
 	}
-	if (net->tap.added)
-		loop_mod(net->dev.host.loop, &net->tap, net->tap.events & ~(uint32_t)EPOLLOUT);
+	if (net->pair[0].tap.added)
+		loop_mod(net->dev.host.loop, &net->pair[0].tap,
+			 net->pair[0].tap.events & ~(uint32_t)EPOLLOUT);
 	return true;
 }
 
@@ -255,10 +258,10 @@ int net_stream_write(struct net *net, const struct iovec *iov, size_t nr)
 	struct net_stream *s = net->stream;
 	ssize_t n;
 
-	if (!net->tap.added)
+	if (!net->pair[0].tap.added)
 		return -ENOTCONN;
 	do {
-		n = writev(net->tap.fd, iov, (int)nr);
+		n = writev(net->pair[0].tap.fd, iov, (int)nr);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0 && errno != EAGAIN) {
 		n = -errno;

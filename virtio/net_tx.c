@@ -70,8 +70,9 @@ static bool tx_header(const struct net *net, const uint8_t *guest, uint32_t len,
 }
 
 /* One frame, all or nothing. A full or vanished tap loses it, as a wire would. */
-static void tx_write(struct net *net, size_t nr_iov, uint32_t len)
+static void tx_write(const struct net_pair *p, size_t nr_iov, uint32_t len)
 {
+	struct net *net = p->net;
 	struct net_metrics *m = &net->metrics;
 	uint64_t start_us = virtio_now_us();
 	ssize_t n;
@@ -80,7 +81,7 @@ static void tx_write(struct net *net, size_t nr_iov, uint32_t len)
 		n = net_stream_write(net, net->tx_iov, nr_iov);
 	} else {
 		do {
-			n = writev(net->tap.fd, net->tx_iov, (int)nr_iov);
+			n = writev(p->tap.fd, net->tx_iov, (int)nr_iov);
 		} while (n < 0 && errno == EINTR);
 	}
 	if (n < 0) {
@@ -104,11 +105,12 @@ static uint32_t tx_len(const struct vq_chain *c)
 }
 
 /* Send the frame of @len bytes in net->chain. False when it was malformed. */
-static bool tx_frame(struct net *net, uint32_t len)
+static bool tx_frame(const struct net_pair *p, uint32_t len)
 {
 	static const size_t src_mac = NET_HDR_LEN + 6;
 	uint8_t guest[NET_HDR_LEN];
 	uint8_t head[NET_HDR_LEN + NET_FRAME_MIN];
+	struct net *net = p->net;
 	struct vq_chain *c = &net->chain;
 	size_t nr_iov, start = 0;
 	uint32_t len_be;
@@ -130,52 +132,53 @@ static bool tx_frame(struct net *net, uint32_t len)
 	if (vq_chain_iov(c, VQ_READABLE, len - NET_FRAME_MIN, net->tx_iov + 1, &nr_iov,
 			 VQ_SIZE_MAX) != (int64_t)len - NET_FRAME_MIN)
 		return false;
-	tx_write(net, nr_iov + 1, len);
+	tx_write(p, nr_iov + 1, len);
 	return true;
 }
 
-static int tx_signal(struct net *net)
+static int tx_signal(struct net_pair *p)
 {
-	net->tx_quiet_bytes = 0;
-	return virtio_signal(&net->dev, NET_TX);
+	p->tx_quiet_bytes = 0;
+	return virtio_signal(&p->net->dev, p->tx);
 }
 
 void net_tx_sent(void *ctx)
 {
-	struct net *net = ctx;
+	struct net_pair *p = ctx;
 	int ret;
 
-	net->tx_quiet = false;
-	if (!virtio_active(&net->dev))
+	p->tx_quiet = false;
+	if (!virtio_active(&p->net->dev))
 		return;
-	ret = tx_signal(net);
+	ret = tx_signal(p);
 	if (ret)
-		virtio_queue_failed(&net->dev, NET_TX, ret);
+		virtio_queue_failed(&p->net->dev, p->tx, ret);
 }
 
 /* Publish what was sent, @nr_bytes; the interrupt may wait. 0 or -EBADMSG. */
-static int tx_publish(struct net *net, uint64_t nr_bytes)
+static int tx_publish(struct net_pair *p, uint64_t nr_bytes)
 {
-	struct vq *vq = &net->dev.queue[NET_TX].vq;
+	struct vq *vq = &p->net->dev.queue[p->tx].vq;
 	int ret = vq_publish(vq);
 	uint16_t nr = vq_nr_quiet(vq);
 
 	if (ret || !nr)
 		return ret;
-	net->tx_quiet_bytes += nr_bytes;
+	p->tx_quiet_bytes += nr_bytes;
 	if (nr >= NET_TX_QUIET_MAX || nr >= vq->ring.size / 4 ||
-	    net->tx_quiet_bytes >= NET_TX_QUIET_BYTES)
-		return tx_signal(net);
-	if (!net->tx_quiet) {
-		net->tx_quiet = true;
-		timer_arm(&net->tx_sent, NET_TX_QUIET_US);
+	    p->tx_quiet_bytes >= NET_TX_QUIET_BYTES)
+		return tx_signal(p);
+	if (!p->tx_quiet) {
+		p->tx_quiet = true;
+		timer_arm(&p->tx_sent, NET_TX_QUIET_US);
 	}
 	return 0;
 }
 
-int net_tx_work(struct net *net)
+int net_tx_work(struct net_pair *p)
 {
-	struct vq *vq = &net->dev.queue[NET_TX].vq;
+	struct net *net = p->net;
+	struct vq *vq = &p->net->dev.queue[p->tx].vq;
 	uint64_t nr_bytes = 0;
 	int ret = 1;
 
@@ -202,12 +205,12 @@ int net_tx_work(struct net *net)
 			continue;
 		}
 		len = tx_len(&net->chain);
-		if (len && !virtio_admit(&net->dev, NET_TX, len)) {
+		if (len && !net_admit(net, NET_TX, len)) {
 			vq_unpop(vq, &net->chain);
 			ret = 0;
 			break;
 		}
-		if (!len || !tx_frame(net, len))
+		if (!len || !tx_frame(p, len))
 			metric_inc(&net->metrics.tx_malformed_frames);
 		nr_bytes += len;
 		if (vq_complete(vq, net->chain.head, 0)) {
@@ -217,7 +220,7 @@ int net_tx_work(struct net *net)
 	}
 	if (ret > 0)
 		metric_inc(&net->metrics.tx_remaining_reqs_count);
-	if (tx_publish(net, nr_bytes))
+	if (tx_publish(p, nr_bytes))
 		ret = -EBADMSG;
 	return ret;
 }

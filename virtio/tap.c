@@ -19,13 +19,16 @@
 #define BIT(n) (UINT64_C(1) << (n))
 
 /* What TUNSETIFF refused, in words that say what to do. */
-static int tap_refused(const char *name, int errnum, struct err *e)
+static int tap_refused(const char *name, bool multi, int errnum, struct err *e)
 {
 	const char *why;
 
 	switch (errnum) {
 	case EINVAL: /* the flags of the existing interface are not ours */
-		why = "it must be a single-queue tap, made with `ip tuntap add NAME mode tap`";
+		why = multi ? "it must be a tap of several queues, made with `ip tuntap add NAME "
+			      "mode tap multi_queue`" :
+			      "it must be a single-queue tap, made with `ip tuntap add NAME mode "
+			      "tap`";
 		break;
 	case EPERM:
 		why = "give it to this user with `ip tuntap add NAME mode tap user USER`";
@@ -47,13 +50,16 @@ static int set_header(int fd)
 	return ioctl(fd, TUNSETVNETHDRSZ, &header);
 }
 
-static int tap_attach(int fd, const char *name, struct err *e)
+static int tap_attach(int fd, const char *name, bool multi, struct err *e)
 {
 	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 
+	if (multi)
+		ifr.ifr_flags |= IFF_MULTI_QUEUE;
+
 	memcpy(ifr.ifr_name, name, strlen(name));
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
-		return tap_refused(name, errno, e);
+		return tap_refused(name, multi, errno, e);
 	/*
 	 * With enough rights the kernel makes an interface that did not exist: a typing error would
 	 * start a VM without a network. Ours is then not persistent, and goes when we close it.
@@ -70,7 +76,7 @@ static int tap_attach(int fd, const char *name, struct err *e)
 	return 0;
 }
 
-int tap_open(const char *name, struct err *e)
+int tap_open(const char *name, bool multi, struct err *e)
 {
 	size_t len = strlen(name);
 	int fd, ret;
@@ -85,7 +91,7 @@ int tap_open(const char *name, struct err *e)
 	fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return err_set(e, errno, "open /dev/net/tun");
-	ret = tap_attach(fd, name, e);
+	ret = tap_attach(fd, name, multi, e);
 	if (ret) {
 		fd_close(&fd);
 		return ret;
@@ -109,6 +115,13 @@ int tap_adopt(int fd, struct err *e)
 	if (!ret && (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || set_header(fd) < 0))
 		ret = -errno;
 	return ret ? err_set(e, -ret, "it cannot be prepared") : 0;
+}
+
+int tap_set_queue(int fd, bool on)
+{
+	struct ifreq ifr = { .ifr_flags = on ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE };
+
+	return ioctl(fd, TUNSETQUEUE, &ifr) < 0 ? -errno : 0;
 }
 
 int tap_set_offload(int fd, uint64_t features)

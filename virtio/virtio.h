@@ -27,7 +27,7 @@
 #include "virtio/throttle.h"
 
 /* The most queues of one device; each that is not used costs some hundred bytes. */
-#define VIRTIO_QUEUES_MAX 8
+#define VIRTIO_QUEUES_MAX 9
 #define VIRTIO_CONFIG_MAX 64 /* the largest config space we have is blk's */
 #define VIRTIO_NAME_MAX	  80 /* "drive " and an id of at most 64 characters */
 

@@ -66,7 +66,7 @@ void config_fini(struct config *c)
 	for (i = 0; i < c->nr_drives; i++)
 		fd_close(&c->drive[i].fd);
 	for (i = 0; i < c->nr_nets; i++)
-		fd_close(&c->net[i].tap_fd);
+		config_close_net(&c->net[i]);
 	config_init(c);
 }
 

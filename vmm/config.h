@@ -35,6 +35,7 @@
 #define CONFIG_MSRS_MAX	       128  /* MSRs to modify; KVM knows fewer that a template is about */
 #define CONFIG_CAPS_MAX	       32   /* capabilities to ask for; templates name a handful */
 #define CONFIG_MTU_MIN	       68   /* virtio 1.2, 5.1.4.1 */
+#define CONFIG_NET_PAIRS_MAX   4    /* NET_PAIRS_MAX */
 #define CONFIG_FD_MAX	       (1 << 20) /* fs.nr_open: no process has more */
 
 /* Stands before a path_on_host whose file is read and written past the host's page cache. */
@@ -202,10 +203,13 @@ struct net_config {
 	bool has_rx_rate_limiter;
 	bool has_tx_rate_limiter;
 	uint8_t guest_mac[6];
-	uint16_t mtu; /* CONFIG_MTU_MIN..65535 */
+	bool has_queue_pairs;
+	uint16_t mtu;	      /* CONFIG_MTU_MIN..65535 */
+	uint16_t queue_pairs; /* 1..CONFIG_NET_PAIRS_MAX; more than 1 only for a tap with a name */
 	struct limiter_config rx_rate_limiter;
 	struct limiter_config tx_rate_limiter;
-	int tap_fd; /* set by config_put_net, owned by struct config */
+	/* config_net_pairs of them, set by config_put_net, owned by struct config */
+	int tap_fd[CONFIG_NET_PAIRS_MAX];
 };
 
 /* PATCH /network-interfaces/{id} */
@@ -309,6 +313,12 @@ size_t config_find_net(const struct config *c, const char *id);
  * tap, takes over the one that was handed in, or connects.
  */
 int config_put_net(struct config *c, const struct net_config *n, struct err *e);
+
+/* config_net_pairs - how many queue pairs it has. */
+unsigned int config_net_pairs(const struct net_config *n);
+
+/* config_close_net - close its back end. */
+void config_close_net(struct net_config *n);
 
 /* config_net_after - what follows @prefix (CONFIG_NET_*) in host_dev_name, or NULL. */
 const char *config_net_after(const struct net_config *n, const char *prefix);

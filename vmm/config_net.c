@@ -11,6 +11,8 @@
 #include "virtio/net.h"
 #include "vmm/config.h"
 
+_Static_assert(CONFIG_NET_PAIRS_MAX == NET_PAIRS_MAX, "both are the most queue pairs");
+
 size_t config_find_net(const struct config *c, const char *id)
 {
 	size_t i;
@@ -45,10 +47,10 @@ static int check_net(const struct config *c, const struct net_config *n, size_t 
 }
 
 /* Clients match everything up to "devices."; the rest says what really went wrong. */
-static int open_tap(const char *name, struct err *e)
+static int open_tap(const char *name, bool multi, struct err *e)
 {
 	struct err cause = { 0 };
-	int fd = tap_open(name, &cause);
+	int fd = tap_open(name, multi, &cause);
 
 	if (fd >= 0)
 		return fd;
@@ -86,9 +88,13 @@ static int take_fd(const struct config *c, const char *number, struct err *e)
 		err_set(e, 0, "write fd:N with the number of an open descriptor");
 	} else {
 		ret = tap_adopt(fd, e);
-		for (size_t i = 0; !ret && i < c->nr_nets; i++)
-			if (c->net[i].tap_fd == fd)
-				ret = err_set(e, EBUSY, "interface %s has it", c->net[i].iface_id);
+		for (size_t i = 0; !ret && i < c->nr_nets * NET_PAIRS_MAX; i++) {
+			const struct net_config *n = &c->net[i / NET_PAIRS_MAX];
+
+			if (i % NET_PAIRS_MAX < config_net_pairs(n) &&
+			    n->tap_fd[i % NET_PAIRS_MAX] == fd)
+				ret = err_set(e, EBUSY, "interface %s has it", n->iface_id);
+		}
 	}
 	if (ret)
 		return err_wrap(e, "TAP descriptor fd:%s", number);
@@ -102,47 +108,85 @@ const char *config_net_after(const struct net_config *n, const char *prefix)
 	return strncmp(n->host_dev_name, prefix, len) ? NULL : n->host_dev_name + len;
 }
 
-static int open_backend(const struct config *c, const struct net_config *n, struct err *e)
+unsigned int config_net_pairs(const struct net_config *n)
+{
+	return n->has_queue_pairs ? n->queue_pairs : 1;
+}
+
+void config_close_net(struct net_config *n)
+{
+	for (unsigned int i = 0; i < config_net_pairs(n); i++)
+		fd_close(&n->tap_fd[i]);
+}
+
+/* Open what host_dev_name says, into n->tap_fd. On failure nothing stays open. */
+static int open_backend(const struct config *c, struct net_config *n, struct err *e)
 {
 	const char *number = config_net_after(n, CONFIG_NET_FD);
 	const char *path = config_net_after(n, CONFIG_NET_UNIX);
+	unsigned int nr = config_net_pairs(n);
 	int fd;
 
-	if (number)
-		return take_fd(c, number, e);
-	if (!path)
-		return open_tap(n->host_dev_name, e);
-	fd = net_stream_open(path, e);
-	return fd < 0 ? err_wrap(e, "Stream socket") : fd;
+	if (nr > 1 && (number || path))
+		return err_set(e, 0, "%s has one queue pair, not %u; give the name of a tap",
+			       n->host_dev_name, nr);
+	for (unsigned int i = 0; i < nr; i++) {
+		if (number)
+			fd = take_fd(c, number, e);
+		else if (path)
+			fd = net_stream_open(path, e);
+		else
+			fd = open_tap(n->host_dev_name, nr > 1, e);
+		if (fd < 0) {
+			while (i-- > 0)
+				fd_close(&n->tap_fd[i]);
+			return path ? err_wrap(e, "Stream socket") : fd;
+		}
+		n->tap_fd[i] = fd;
+	}
+	return 0;
+}
+
+static int check_ranges(const struct net_config *n, struct err *e)
+{
+	if (n->has_mtu && n->mtu < CONFIG_MTU_MIN)
+		return err_set(e, 0, "MTU %d is out of range [%d, 65535]", n->mtu, CONFIG_MTU_MIN);
+	if (n->has_queue_pairs && (n->queue_pairs < 1 || n->queue_pairs > NET_PAIRS_MAX))
+		return err_set(e, 0, "%d queue pairs are out of range [1, %d]", n->queue_pairs,
+			       NET_PAIRS_MAX);
+	return 0;
 }
 
 int config_put_net(struct config *c, const struct net_config *n, struct err *e)
 {
 	size_t i = config_find_net(c, n->iface_id);
-	bool replace = i < c->nr_nets;
-	int fd, ret;
+	struct net_config *old = i < c->nr_nets ? &c->net[i] : NULL;
+	struct net_config new = *n;
+	int ret;
 
 	ret = check_net(c, n, i, e);
 	if (ret)
 		return ret;
-	if (n->has_mtu && n->mtu < CONFIG_MTU_MIN)
-		fd = err_set(e, 0, "MTU %d is out of range [%d, 65535]", n->mtu, CONFIG_MTU_MIN);
-	else if (replace && !strcmp(n->host_dev_name, c->net[i].host_dev_name))
+	ret = check_ranges(n, e);
+	if (ret) {
+		/* said below */
+	} else if (old && !strcmp(n->host_dev_name, old->host_dev_name) &&
+		   config_net_pairs(n) == config_net_pairs(old)) {
 		/* A tap has one user: opening it again would find it busy with ourselves. */
-		fd = c->net[i].tap_fd;
-	else
-		fd = open_backend(c, n, e);
-	if (fd < 0)
+		memcpy(new.tap_fd, old->tap_fd, sizeof(new.tap_fd));
+	} else {
+		ret = open_backend(c, &new, e);
+		if (!ret && old)
+			config_close_net(old);
+	}
+	if (ret)
 		return err_wrap(e, "Network config error: Could not create the network device");
-	if (replace) {
-		if (fd != c->net[i].tap_fd)
-			fd_close(&c->net[i].tap_fd);
+	if (old) {
 		c->nr_nets--;
 		if (i != c->nr_nets)
 			c->net[i] = c->net[c->nr_nets];
 	}
-	c->net[c->nr_nets] = *n;
-	c->net[c->nr_nets].tap_fd = fd;
+	c->net[c->nr_nets] = new;
 	c->nr_nets++;
 	return 0;
 }

@@ -223,7 +223,7 @@ static int build_net(struct machine *m, const struct net_config *c, struct err *
 	struct machine_device *d = add_device(m, &host, e);
 	struct net_params params = {
 		.id = c->iface_id,
-		.fd = c->tap_fd,
+		.nr_pairs = config_net_pairs(c),
 		.path = config_net_after(c, CONFIG_NET_UNIX),
 		.has_mac = c->has_guest_mac,
 		.has_mtu = c->has_mtu,
@@ -233,6 +233,8 @@ static int build_net(struct machine *m, const struct net_config *c, struct err *
 	if (!d)
 		return err_wrap(e, "network interface %s", c->iface_id);
 	params.backend = params.path ? NET_STREAM : NET_TAP;
+	for (unsigned int i = 0; i < params.nr_pairs; i++)
+		params.fd[i] = c->tap_fd[i];
 	for (size_t i = 0; i < sizeof(params.mac); i++)
 		params.mac[i] = c->guest_mac[i];
 	if (net_create(&d->net, &params, &host, e))

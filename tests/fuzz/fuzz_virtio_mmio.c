@@ -44,12 +44,12 @@ static void create(void)
 	MUST(ftruncate(disk_fd, DISK_LEN) == 0);
 	MUST(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, sock) == 0);
 	bp.fd = disk_fd;
-	np.fd = sock[0];
+	np.fd[0] = sock[0];
 	MUST(blk_create(&blk, &bp, &rig[0].host, NULL) == 0);
 	MUST(net_create(&net, &np, &rig[1].host, NULL) == 0);
 	rig[0].dev = blk_virtio(blk);
 	rig[1].dev = net_virtio(net);
-	rig[1].tap = &net->tap;
+	rig[1].tap = &net->pair[0].tap;
 }
 
 static void drain_wire(void)

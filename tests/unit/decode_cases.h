@@ -556,6 +556,11 @@ static const struct decode_case {
 	{ &decode_net_put,
 	  "{\"iface_id\":\"1\",\"host_dev_name\":\"tap0\",\"mtu\":\"1500\"}",
 	  "invalid type: string \"1500\", expected u16 at line 1 column 51" },
+	{ &decode_net_put, "{\"iface_id\":\"1\",\"host_dev_name\":\"tap0\",\"queue_pairs\":4}",
+	  NULL },
+	{ &decode_net_put,
+	  "{\"iface_id\":\"1\",\"host_dev_name\":\"tap0\",\"queue_pairs\":-1}",
+	  "invalid value: integer `-1`, expected u16 at line 1 column 55" },
 	{ &decode_net_put,
 	  "{\"iface_id\":\"1\",\"host_dev_name\":\"tap0\",\"rx_rate_limiter\":{},\""
 	  "tx_rate_limiter\":{\"bandwidth\":null}}",
@@ -564,8 +569,8 @@ static const struct decode_case {
 	  "{\"iface_id\":\"1\",\"host_dev_name\":\"tap0\",\"allow_mmds_requests\":t"
 	  "rue}",
 	  "unknown field `allow_mmds_requests`, expected one of `iface_id`, `host_d"
-	  "ev_name`, `guest_mac`, `mtu`, `rx_rate_limiter`, `tx_rate_limiter` at li"
-	  "ne 1 column 60" },
+	  "ev_name`, `guest_mac`, `mtu`, `rx_rate_limiter`, `tx_rate_limiter`, `que"
+	  "ue_pairs` at line 1 column 60" },
 	/* net_patch */
 	{ &decode_net_patch, "{}", "missing field `iface_id` at line 1 column 2" },
 	{ &decode_net_patch, "{\"iface_id\":\"1\"}", NULL },

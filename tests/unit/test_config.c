@@ -330,7 +330,7 @@ static void fake_nets(const char *ids)
 		snprintf(n->host_dev_name, sizeof(n->host_dev_name), "tap%c", *ids);
 		n->has_guest_mac = true;
 		n->guest_mac[5] = (uint8_t)*ids;
-		n->tap_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		n->tap_fd[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
 	}
 }
 
@@ -341,7 +341,7 @@ static const char *nets(void)
 
 	for (i = 0; i < c.nr_nets; i++) {
 		order[i] = c.net[i].iface_id[0];
-		cr_expect(fcntl(c.net[i].tap_fd, F_GETFD) >= 0, "%s is not open", order);
+		cr_expect(fcntl(c.net[i].tap_fd[0], F_GETFD) >= 0, "%s is not open", order);
 	}
 	order[i] = '\0';
 	return order;

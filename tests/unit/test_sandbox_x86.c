@@ -280,7 +280,7 @@ Test(sandbox, no_value_more)
 		uint32_t nr;
 		unsigned int arg, count[SANDBOX_STEPS];
 	} want[] = {
-		{ "ioctl", SYS_ioctl, 1, { 30, 8, 1 } },
+		{ "ioctl", SYS_ioctl, 1, { 31, 9, 1 } },
 		{ "prctl", SYS_prctl, 0, { 4, 0, 0 } },
 		{ "fcntl", SYS_fcntl, 1, { 5, 3, 0 } },
 		{ "madvise", SYS_madvise, 2, { 3, 1, 0 } },

@@ -414,10 +414,10 @@ static void net_setup(void)
 	rig_init(r);
 	now = 1000 * SEC;
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, sock), 0);
-	p.fd = sock[0];
+	p.fd[0] = sock[0];
 	cr_assert_eq(net_create(&net, &p, &r->host, NULL), 0);
 	r->dev = net_virtio(net);
-	r->tap = &net->tap;
+	r->tap = &net->pair[0].tap;
 	rig_boot(r, UINT64_MAX, 256);
 }
 
@@ -512,7 +512,7 @@ Test(virtio_net_limits, receive_in_order_and_in_time)
 	rig_run(r, 1000);
 	cr_assert_eq(received(), 1);
 	cr_assert_eq(received(), 0);
-	cr_assert_eq(net->tap.events, 0, "the tap does not wake us meanwhile");
+	cr_assert_eq(net->pair[0].tap.events, 0, "the tap does not wake us meanwhile");
 	cr_assert_eq(rig_run(r, 1000), 0);
 	for (uint8_t i = 2; i <= 4; i++) {
 		wait_open(NET_RX, 0);
@@ -520,7 +520,7 @@ Test(virtio_net_limits, receive_in_order_and_in_time)
 		cr_assert_eq(received(), 0);
 	}
 	cr_assert_eq(now, 1000 * SEC + 300 * MS);
-	cr_assert_eq(net->tap.events, EPOLLIN);
+	cr_assert_eq(net->pair[0].tap.events, EPOLLIN);
 	cr_assert_eq(metric_get(&net_metrics(net)->rx_rate_limiter_throttled), 3);
 	cr_assert_eq(metric_get(&net_metrics(net)->rx_event_rate_limiter_count), 3);
 }
@@ -567,9 +567,9 @@ Test(virtio_net_limits, reset_forgets_the_held_frame)
 	from_wire(1);
 	from_wire(2);
 	rig_run(r, 1000);
-	cr_assert_neq(net->held, 0);
+	cr_assert_neq(net->pair[0].held, 0);
 	rig_write(r, VIRTIO_MMIO_STATUS, 0);
-	cr_assert_eq(net->held, 0);
+	cr_assert_eq(net->pair[0].held, 0);
 	rig_boot(r, UINT64_MAX, 256);
 	offer_rx(8);
 	from_wire(3);

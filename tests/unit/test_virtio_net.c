@@ -45,7 +45,7 @@ static void interface(int fd, enum net_backend backend)
 {
 	struct net_params p = {
 		.id = "eth0",
-		.fd = fd,
+		.fd = { fd },
 		.backend = backend,
 		.has_mac = true,
 		.has_mtu = true,
@@ -55,7 +55,7 @@ static void interface(int fd, enum net_backend backend)
 	memcpy(p.mac, mac, 6);
 	cr_assert_eq(net_create(&net, &p, &r->host, NULL), 0);
 	r->dev = net_virtio(net);
-	r->tap = &net->tap;
+	r->tap = &net->pair[0].tap;
 }
 
 static void setup(void)
@@ -116,10 +116,10 @@ Test(virtio_net, no_mac_no_mtu)
 	uint64_t f;
 
 	net_destroy(net);
-	p.fd = sock[0];
+	p.fd[0] = sock[0];
 	cr_assert_eq(net_create(&net, &p, &r->host, NULL), 0);
 	r->dev = net_virtio(net);
-	r->tap = &net->tap;
+	r->tap = &net->pair[0].tap;
 	f = rig_features(r);
 	cr_assert_not(f & BIT(VIRTIO_NET_F_MAC));
 	cr_assert_not(f & BIT(VIRTIO_NET_F_MTU));
@@ -163,7 +163,7 @@ Test(virtio_net, features_that_need_others)
 
 Test(virtio_net, create_fails)
 {
-	struct net_params p = { .id = "eth0", .fd = -1 };
+	struct net_params p = { .id = "eth0", .fd = { -1 } };
 	struct net *other = NULL;
 	struct err e;
 
@@ -360,7 +360,7 @@ Test(virtio_net, send_offloads_not_accepted)
 /* Whether the timer that ends the quiet fires; then it has its turn. */
 static bool quiet_ends(int timeout_ms)
 {
-	struct watch *w = &net->tx_sent.watch;
+	struct watch *w = &net->pair[0].tx_sent.watch;
 	struct pollfd p = { .fd = w->fd, .events = POLLIN };
 
 	if (poll(&p, 1, timeout_ms) <= 0)
@@ -775,7 +775,7 @@ Test(virtio_net, buffers_of_megabytes)
 	rig_desc(r, 0, 0, RIG_DATA, 7 << 20, WRITE, 0);
 	rig_offer(r, 0, 0);
 	kick_rx();
-	cr_assert_eq(net->rx_len, NET_RX_MAX);
+	cr_assert_eq(net->pair[0].rx_len, NET_RX_MAX);
 	from_wire(2000);
 	rig_run(r, 100);
 	cr_assert_eq(received(7 << 20, NULL), 2000);
@@ -793,7 +793,7 @@ Test(virtio_net, buffers_of_many_tiny_pieces)
 		rig_offer(r, 0, i);
 	}
 	kick_rx();
-	cr_assert_leq(net->nr_rx_iov, NET_RX_IOVS);
+	cr_assert_leq(net->pair[0].nr_rx_iov, NET_RX_IOVS);
 	from_wire(244);
 	from_wire(245); /* spills into the second */
 	from_wire(60);
@@ -948,7 +948,7 @@ Test(virtio_net, reset_forgets_buffers)
 	cr_assert_leq(rig_run(r, 100), 1, "goes to sleep");
 	cr_assert_eq(rig_run(r, 100), 0);
 	rig_boot(r, ALL, 256);
-	cr_assert_eq(net->nr_rx, 0);
+	cr_assert_eq(net->pair[0].nr_rx, 0);
 	offer_rx(200, 2, 1536);
 	kick_rx();
 	cr_assert_eq(received(1536, NULL), 60);
@@ -962,7 +962,7 @@ Test(virtio_net, wire_closes)
 	close(sock[1]);
 	sock[1] = -1;
 	cr_assert_leq(rig_run(r, 100), 3, "no spin on a tap that has gone");
-	cr_assert_not(net->tap.added);
+	cr_assert_not(net->pair[0].tap.added);
 	kick_rx();
 	cr_assert_eq(rig_status(r), 15);
 }
@@ -993,26 +993,26 @@ Test(virtio_net, tap_refusals)
 	struct err e;
 
 	need_tap();
-	cr_assert_eq(tap_open("", &e), -EINVAL);
-	cr_assert_eq(tap_open("a-name-of-16-char", &e), -EINVAL);
-	cr_assert_eq(tap_open("tap%d", &e), -EINVAL);
-	cr_assert_eq(tap_open("a/b", &e), -EINVAL);
+	cr_assert_eq(tap_open("", false, &e), -EINVAL);
+	cr_assert_eq(tap_open("a-name-of-16-char", false, &e), -EINVAL);
+	cr_assert_eq(tap_open("tap%d", false, &e), -EINVAL);
+	cr_assert_eq(tap_open("a/b", false, &e), -EINVAL);
 
-	cr_assert_eq(tap_open("absent0", &e), -ENODEV);
+	cr_assert_eq(tap_open("absent0", false, &e), -ENODEV);
 	cr_assert_not_null(strstr(e.msg, "absent0"));
 	cr_assert_not_null(strstr(e.msg, "ip tuntap add"));
 
 	cr_assert_eq(make_tap("multi0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE), 0);
-	cr_assert_eq(tap_open("multi0", &e), -EINVAL);
+	cr_assert_eq(tap_open("multi0", false, &e), -EINVAL);
 	cr_assert_not_null(strstr(e.msg, "Invalid TUN/TAP Backend provided by multi0"), "%s",
 			   e.msg);
 
 	cr_assert_eq(make_tap("tun0", IFF_TUN | IFF_NO_PI), 0);
-	cr_assert_eq(tap_open("tun0", &e), -EINVAL);
-	cr_assert_lt(tap_open("lo", &e), 0);
+	cr_assert_eq(tap_open("tun0", false, &e), -EINVAL);
+	cr_assert_lt(tap_open("lo", false, &e), 0);
 
-	cr_assert_geq(tap_open("mote0", &e), 0);
-	cr_assert_eq(tap_open("mote0", &e), -EBUSY);
+	cr_assert_geq(tap_open("mote0", false, &e), 0);
+	cr_assert_eq(tap_open("mote0", false, &e), -EBUSY);
 	cr_assert_not_null(strstr(e.msg, "another process"));
 }
 
@@ -1054,7 +1054,7 @@ Test(virtio_net, tap_both_ways)
 	ssize_t n;
 
 	need_tap();
-	fd = tap_open("mote0", &e);
+	fd = tap_open("mote0", false, &e);
 	cr_assert_geq(fd, 0, "%s", e.msg);
 	wire_fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, htons(0x88b5));
 	cr_assert_eq(ioctl(wire_fd, SIOCGIFINDEX, &ifr), 0);
@@ -1127,7 +1127,7 @@ Test(virtio_net, tap_both_ways)
 	kick_rx();
 	delete_interface(to.sll_ifindex);
 	cr_assert_leq(rig_run(r, 100), 2, "spins");
-	cr_assert_not(net->tap.added);
+	cr_assert_not(net->pair[0].tap.added);
 	send_frame(200, 2);
 	cr_assert(rig_used(r, 1, NULL, NULL));
 	kick_rx();

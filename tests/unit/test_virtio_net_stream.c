@@ -44,10 +44,10 @@ static void setup(void)
 	cr_assert_geq(mine, 0);
 	peer = accept(listener, NULL, NULL);
 	rig_init(r);
-	p.fd = mine;
+	p.fd[0] = mine;
 	cr_assert_eq(net_create(&net, &p, &r->host, NULL), 0);
 	r->dev = net_virtio(net);
-	r->tap = &net->tap;
+	r->tap = &net->pair[0].tap;
 	rig_boot(r, ALL, 256);
 	for (size_t i = 0; i < sizeof(frame); i++)
 		frame[i] = (uint8_t)(i * 7 + i / 251);

@@ -225,7 +225,7 @@ Test(virtio_threads, guest_and_loop)
 	bp.fd = memfd_create("disk", MFD_CLOEXEC);
 	cr_assert_eq(ftruncate(bp.fd, 65536), 0);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, sock), 0);
-	np.fd = sock[0];
+	np.fd[0] = sock[0];
 	host.lock = &lock[0];
 	cr_assert_eq(blk_create(&blk, &bp, &host, NULL), 0);
 	host.lock = &lock[1];

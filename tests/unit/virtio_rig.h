@@ -23,7 +23,7 @@
 
 /* Where the rig puts things: rings per queue, indirect tables, small buffers, data. */
 #define RIG_RING(q)  (0x10000ULL + 0x10000ULL * (q))
-#define RIG_QUEUES   3
+#define RIG_QUEUES   5 /* from the fourth on, rings lie where indirect tables would */
 #define RIG_INDIRECT 0x40000ULL
 #define RIG_SMALL    0x80000ULL
 #define RIG_DATA     0x100000ULL

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An interface of several queue pairs: the guest's CPUs share it, and change how many are in use."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import CONSOLE, TOP, Guest, Network
+from mote_process import BOOT_TIMEOUT_S, TIMEOUT_S, Mote
+
+Start = Callable[..., Mote]
+Guests = Callable[[str], Guest]
+PEER = Path(__file__).with_name("tcp_peer.py")
+TAP = "mq0"
+
+
+@pytest.fixture
+def tap(network: Network) -> Network:
+    for command in (f"tuntap add dev {TAP} mode tap multi_queue", "address flush dev tap0",
+                    f"address add {network.host}/24 dev {TAP}", f"link set {TAP} up"):
+        subprocess.run(["ip", "-n", network.netns, *command.split()], check=True)
+    network.tap = TAP
+    return network
+
+
+def channels(folder: Path) -> Path:
+    """The program as a disk, whose sectors are whole."""
+    out = folder / "channels"
+    headers = ["-idirafter", "/usr/include", "-idirafter", "/usr/include/x86_64-linux-gnu"]
+    subprocess.run(["musl-gcc", "-static", "-O2", *headers, "-o", str(out), str(TOP / "tests/platform/channels.c")], check=True)
+    data = out.read_bytes()
+    out.write_bytes(data.ljust(-(-len(data) // 512) * 512, b"\0"))
+    return out
+
+
+@pytest.mark.native_ok
+def test_refusals(mote: Start, tap: Network) -> None:
+    """Wrong numbers and back ends of one queue are refused with the reason, and change nothing."""
+    vm = mote(netns=tap.netns)
+    body = {"iface_id": "eth0", "host_dev_name": TAP, "queue_pairs": 4}
+    vm.api.must("PUT", "/network-interfaces/eth0", body)
+    before = vm.api.get("/vm/config").json
+    assert before["network-interfaces"][0]["queue_pairs"] == 4
+    for change, why in (
+        ({"queue_pairs": 0}, "0 queue pairs are out of range [1, 4]"),
+        ({"queue_pairs": 5}, "5 queue pairs are out of range [1, 4]"),
+        ({"host_dev_name": "fd:0"}, "fd:0 has one queue pair, not 4; give the name of a tap"),
+        ({"host_dev_name": "unix:/x"}, "unix:/x has one queue pair, not 4; give the name of a tap"),
+        ({"host_dev_name": "tap0"}, "made with `ip tuntap add NAME mode tap multi_queue`"),
+        ({"queue_pairs": 1}, "it must be a single-queue tap"),
+    ):
+        reply = vm.api.put("/network-interfaces/eth0", body | change)
+        assert reply.status == 400 and why in reply.fault, reply
+        assert vm.api.get("/vm/config").json == before
+    vm.api.must("PUT", "/network-interfaces/eth0", body | {"queue_pairs": 2})
+    assert vm.api.get("/vm/config").json["network-interfaces"][0]["queue_pairs"] == 2
+
+
+@pytest.mark.linux_guest(seconds=60)
+def test_queues_come_and_go(mote: Start, guest: Guests, tap: Network, folder: Path) -> None:
+    """With 4 vCPUs all pairs are in use; `ethtool -L` changes that, and no byte is lost on the way."""
+    data = folder / "data"
+    data.write_bytes(bytes(range(251)) * 16711)
+    script = f"""
+    cat /dev/vda >/channels; chmod +x /channels
+    /channels eth0; echo spread; nc -l -p 99
+    /channels eth0
+    mount -t tmpfs -o size=64m t /mnt
+    /channels eth0 0; /channels eth0 5
+    for i in 1 3 2; do
+        /channels eth0 $i
+        nc {tap.host} 700$i </dev/null >/mnt/data; sha256sum /mnt/data
+    done
+    /channels eth0 4
+    nc {tap.host} 7004 </mnt/data
+    """
+    peers = {n: tap.popen(str(PEER), "send" if n < 4 else "receive", f"700{n}", *([str(data)] if n < 4 else []))
+             for n in (1, 2, 3, 4)}
+    try:
+        for peer in peers.values():
+            assert peer.stdout is not None and peer.stdout.readline() == "ready\n"
+        debian = guest("cloud")
+        vm = mote(netns=tap.netns)
+        vm.api.machine(4, 256)
+        vm.api.must("PUT", "/network-interfaces/eth0", {"iface_id": "eth0", "host_dev_name": TAP, "queue_pairs": 4})
+        vm.api.drive("tool", channels(folder), read_only=True)
+        vm.api.boot_source(debian.vmlinux, f"{CONSOLE} {tap.boot_args}", debian.with_script(script, folder))
+        vm.api.start()
+        said = vm.wait_text("spread\n")
+        assert "channels 4 of 4\n" in said
+        # One datagram from each of many ports: the tap chooses the queue by a hash.
+        tap.run("bash", "-c", f"for i in {{1..64}}; do echo x >/dev/udp/{tap.guest}/9; done")
+        go = f"for i in {{1..100}}; do (echo >/dev/tcp/{tap.guest}/99) 2>/dev/null && exit; sleep 0.2; done; exit 1"
+        assert tap.run("bash", "-c", go).returncode == 0
+        said = vm.wait_end(2 * BOOT_TIMEOUT_S)
+        digests = {n: peer.communicate(timeout=TIMEOUT_S)[0].strip() for n, peer in peers.items()}
+    finally:
+        for peer in peers.values():
+            if peer.poll() is None:
+                peer.kill()
+            peer.wait()
+    assert "received on 4\n" in said, said
+    assert "cannot set 0: Invalid argument" in said and "cannot set 5: Invalid argument" in said
+    for n in (1, 3, 2):
+        assert f"channels {n} of 4\n" in said
+    assert said.count(digests[1]) == 3 and len(set(digests.values())) == 1, (digests, said)
