@@ -93,11 +93,11 @@ def schemathesis() -> Path:
 def test_conformance(mote: Start, bridge: Callable[[Path], Bridge], tiny: Tiny, folder: Path, running: bool) -> None:
     files = folder / "files"
     files.mkdir()
-    (files / "kernel").symlink_to(tiny("tick"))
+    (files / "kernel").symlink_to(tiny("idle"))
     (files / "disk").write_bytes(bytes(65536))
     vm = mote()
     if running:
-        vm.api.boot_source(tiny("tick"))
+        vm.api.boot_source(tiny("idle"))
         vm.api.drive("data", files / "disk")
         vm.api.start()
     assert vm.sock is not None
