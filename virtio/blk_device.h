@@ -85,6 +85,7 @@ struct blk {
 	struct blk_request req;
 	struct virtio_blk_discard_write_zeroes trim[BLK_TRIM_SEGS];
 	struct vq_chain chain;
+	struct blk_io io; /* a slice of it; set field by field, for each request passes here */
 	struct iovec iov[VQ_SIZE_MAX];
 };
 

@@ -210,15 +210,15 @@ static int begin(struct blk *blk, unsigned int q)
 		metric_inc(&blk->metrics.invalid_reqs_count);
 		return vq_refuse(vq, "disk request without header or status");
 	}
-	*req = (struct blk_request){
-		.busy = true,
-		.queue = (uint8_t)q,
-		.head = c->head,
-		.type = le32_get(header + offsetof(struct virtio_blk_outhdr, type)),
-		.writable = (uint32_t)c->writable_left,
-		.status_at = vq_chain_last(c),
-		.start_us = blk->now_us,
-	};
+	req->busy = true;
+	req->queue = (uint8_t)q;
+	req->head = c->head;
+	req->type = le32_get(header + offsetof(struct virtio_blk_outhdr, type));
+	req->written = 0;
+	req->writable = (uint32_t)c->writable_left;
+	req->left = 0;
+	req->status_at = vq_chain_last(c);
+	req->start_us = blk->now_us;
 	req->status = judge(blk, le64_get(header + offsetof(struct virtio_blk_outhdr, sector)));
 	/* Only bytes that will be moved are charged; a refused request costs its operation. */
 	if (!virtio_admit(&blk->dev, 0, is_trim(req) ? 0 : req->left)) {
@@ -267,28 +267,27 @@ static uint64_t transfer(struct blk *blk, uint64_t budget)
 {
 	struct blk_request *req = &blk->req;
 	bool in = req->op == BLK_OP_READ;
-	struct blk_io io = {
-		.op = (enum blk_op)req->op,
-		.offset = req->offset,
-		.iov = blk->iov,
-	};
+	struct blk_io *io = &blk->io;
 	uint64_t want = req->left < budget ? req->left : budget;
 	int ret = -EAGAIN;
 	int64_t n = vq_chain_iov(&blk->chain, in ? VQ_WRITABLE : VQ_READABLE, want, blk->iov,
-				 &io.nr_iov, VQ_SIZE_MAX);
+				 &io->nr_iov, VQ_SIZE_MAX);
 
 	if (n <= 0) {
 		failed(req, VIRTIO_BLK_S_IOERR);
 		return want;
 	}
-	io.len = (uint64_t)n;
-	io.durable = !in && writes_through(blk);
+	io->op = (enum blk_op)req->op;
+	io->durable = !in && writes_through(blk);
+	io->offset = req->offset;
+	io->len = (uint64_t)n;
+	io->iov = blk->iov;
 	if (!uses_ring(blk))
-		ret = blk_engine_run(&blk->engine, &io);
+		ret = blk_engine_run(&blk->engine, io);
 	else if (!blk->eager)
-		ret = blk_engine_try(&blk->engine, &io);
+		ret = blk_engine_try(&blk->engine, io);
 	if (ret == -EAGAIN && uses_ring(blk)) {
-		ret = hand_over(blk, &io, req->left - (uint64_t)n);
+		ret = hand_over(blk, io, req->left - (uint64_t)n);
 		if (ret == 0)
 			return 0;
 	}
