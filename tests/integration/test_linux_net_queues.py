@@ -67,7 +67,7 @@ def test_queues_come_and_go(mote: Start, guest: Guests, tap: Network, folder: Pa
     script = f"""
     cat /dev/vda >/channels; chmod +x /channels
     /channels eth0; echo spread; nc -l -p 99
-    /channels eth0
+    i=0; until /channels eth0 | grep "received on 4" || [ $i = 100 ]; do sleep 0.1; i=$((i + 1)); done
     mount -t tmpfs -o size=64m t /mnt
     /channels eth0 0; /channels eth0 5
     for i in 1 3 2; do
