@@ -52,7 +52,7 @@ struct machine {
 	size_t nr_devices; /* device[] entries to be torn down */
 	struct arch *arch;
 	struct uring *ring; /* made when a drive wants it */
-	uint8_t *windows;      /* VIRTIO_MMIO_LEN bytes for each device, or NULL */
+	uint8_t *windows;   /* VIRTIO_MMIO_LEN bytes for each device, or NULL */
 	size_t windows_len;
 	int ack_fd; /* eventfd that swallows what need not be looked at */
 };
