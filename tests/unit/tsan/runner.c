@@ -19,6 +19,7 @@ extern struct criterion_test *__start_cr_tst[], *__stop_cr_tst[];
 extern struct criterion_suite *__start_cr_sts[], *__stop_cr_sts[];
 
 #define TIMEOUT_S 100
+#define SKIPPED	  77 /* a test's exit status */
 
 struct criterion_options criterion_options;
 
@@ -69,6 +70,18 @@ void criterion_abort_test(void)
 void criterion_continue_test(void)
 {
 	_exit(1);
+}
+
+void criterion_skip_test(const char *format, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "%s is skipped: ", name);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fprintf(stderr, "\n");
+	_exit(SKIPPED);
 }
 
 void cri_asserts_passed_incr(void)
@@ -135,7 +148,9 @@ int main(int argc, char **argv)
 		status = run(*t);
 		nr++;
 		fprintf(xml, "<testcase classname=\"%s\" name=\"%s\">", (*t)->category, (*t)->name);
-		if (status) {
+		if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED) {
+			fprintf(xml, "<skipped/>");
+		} else if (status) {
 			nr_failed++;
 			fprintf(stderr, "[FAIL] %s::%s (wait status 0x%x)\n", (*t)->category,
 				(*t)->name, (unsigned int)status);
