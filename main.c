@@ -120,11 +120,8 @@ static int start_metrics(const struct options *o, struct err *e)
 	return ret ? err_wrap(e, "Could not initialize metrics") : 0;
 }
 
-/*
- * From here on bytes are read whose writer is not the operator. The handlers stand before the
- * filter does: what it forbids shall end in words.
- */
-static int start_sandbox(const struct options *o, struct err *e)
+/* The handlers stand before the first filter does: what it forbids shall end in words. */
+static int prepare_sandbox(const struct options *o, struct err *e)
 {
 	int ret = fatal_init(e);
 
@@ -134,9 +131,7 @@ static int start_sandbox(const struct options *o, struct err *e)
 	}
 	/* For the log's times libc opens and maps a file, once: later no thread may. */
 	tzset();
-	if (!ret)
-		ret = sandbox_init(o->seccomp_filter, e);
-	return ret ? ret : sandbox_enter_setup(e);
+	return ret ? ret : sandbox_init(o->seccomp_filter, e);
 }
 
 static int start_from_file(const char *path, struct err *e)
@@ -190,6 +185,12 @@ static int run(const struct options *o, struct err *e)
 	ret = signals_init(&p, e);
 	if (!ret && o->api_sock)
 		ret = serve(&p, o, e);
+	/*
+	 * From here on bytes are read whose writer is not the operator. A client that sees the
+	 * socket connects meanwhile, so the time that this takes is hidden from it.
+	 */
+	if (!ret)
+		ret = sandbox_enter_setup(e);
 	if (!ret) {
 		vmm_init(&vmm, o->id, vmm.identity, p.loop);
 		vmm.config.boot_timer = o->boot_timer;
@@ -261,7 +262,7 @@ int main(int argc, char **argv)
 	options_warn();
 	if (start_metrics(&o, &e))
 		return fail(name, EXIT_CODE_ERROR, &e);
-	if (start_sandbox(&o, &e))
+	if (prepare_sandbox(&o, &e))
 		return fail(name, EXIT_CODE_ERROR, &e);
 
 	ret = run(&o, &e);

@@ -280,7 +280,7 @@ def test_counts() -> None:
     done = compile_policies(POLICIES, "--count")
     counts = {line.split()[0]: int(line.split()[1]) for line in done.stdout.splitlines()}
     assert set(counts) == {"setup", "running", "vcpu"}
-    assert counts["setup"] <= 64
+    assert counts["setup"] <= 58
     assert counts["running"] <= 40
     assert counts["vcpu"] <= 12
 

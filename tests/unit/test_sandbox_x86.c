@@ -136,7 +136,7 @@ static bool allows_some(enum sandbox_step step, uint32_t nr, uint32_t arch)
 
 Test(sandbox, few_calls_and_never_more_than_before)
 {
-	static const unsigned int limit[SANDBOX_STEPS] = { 64, 40, 12 };
+	static const unsigned int limit[SANDBOX_STEPS] = { 58, 40, 12 };
 
 	for (int step = 0; step < SANDBOX_STEPS; step++) {
 		unsigned int nr_allowed = 0;
