@@ -171,9 +171,9 @@ def test_fatal_signal_on_a_vcpu(mote: Start, tiny: Tiny, folder: Path, number: s
     vm = mote("--metrics-path", str(out), "--log-path", str(log), terminal=True)
     start(vm, tiny("tick"))
     vm.wait_text("ticking")
-    for task in Path(f"/proc/{vm.process.pid}/task").iterdir():
-        if (task / "comm").read_text() == "fc_vcpu 0\n":
-            assert ctypes.CDLL(None, use_errno=True).tgkill(vm.process.pid, int(task.name), int(number)) == 0
+    tasks = Path(f"/proc/{vm.process.pid}/task").iterdir()
+    vcpu = next(int(task.name) for task in tasks if (task / "comm").read_text() == "fc_vcpu 0\n")
+    assert ctypes.CDLL(None, use_errno=True).tgkill(vm.process.pid, vcpu, int(number)) == 0
     assert vm.wait_exit() == code
     assert log.read_text().count(f"intercepting signal {int(number)}") == 1
     last = json.loads(out.read_text().splitlines()[-1])
