@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from conftest import CONSOLE, Guest
@@ -41,19 +40,3 @@ def test_shell_on_a_terminal(mote: Start, guest: Guests) -> None:
     vm.type("exit\n")
     assert vm.wait_exit(BOOT_TIMEOUT_S) == 0
     assert vm.terminal_is_restored()
-
-
-@pytest.mark.linux_guest(seconds=15)
-def test_nobody_reads_the_console(mote: Start, guest: Guests, folder: Path) -> None:
-    """A pipe that is full and stays full: the guest's vCPU goes on, to the end."""
-    debian = guest("cloud")
-    marks = folder / "marks.raw"
-    marks.write_bytes(bytes(4096))
-    script = "seq 1 16000; echo got-here | dd of=/dev/vda conv=fsync 2>/dev/null"
-    vm = mote(unread=True)
-    vm.api.machine(1, 256)
-    vm.api.drive("marks", marks)
-    vm.api.boot_source(debian.vmlinux, CONSOLE, debian.with_script(script, folder))
-    vm.api.start()
-    assert vm.wait_exit(BOOT_TIMEOUT_S) == 0
-    assert marks.read_bytes().startswith(b"got-here\n")
