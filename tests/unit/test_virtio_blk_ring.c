@@ -219,7 +219,7 @@ Test(virtio_blk_ring, direct_on_the_loop)
 }
 
 /* More requests than slots: none is lost, none is answered twice. */
-Test(virtio_blk_ring, more_than_slots)
+static void read_eighty(void)
 {
 	bool seen[256] = { false };
 	uint32_t id;
@@ -237,6 +237,11 @@ Test(virtio_blk_ring, more_than_slots)
 		cr_assert_eq(rig_get8(r, RIG_DATA + 512 * i), i);
 		cr_assert_eq(rig_get8(r, STATUS + 3 * i), VIRTIO_BLK_S_OK);
 	}
+}
+
+Test(virtio_blk_ring, more_than_slots)
+{
+	read_eighty();
 	cr_assert_gt(metric_get(&blk_metrics(blk)->io_engine_throttled_events), 0);
 }
 
@@ -376,8 +381,7 @@ static void break_call(unsigned int nr, unsigned int error)
 /* A host out of memory takes nothing into the ring: the disk does it all by itself. */
 Test(virtio_blk_ring, no_means)
 {
-	bool seen[256] = { false };
-	uint32_t id, used;
+	uint32_t used;
 
 	break_call(SYS_io_uring_enter, EAGAIN);
 	cr_assert_eq(request(VIRTIO_BLK_T_IN, 5, 1024, &used), VIRTIO_BLK_S_OK);
@@ -385,17 +389,7 @@ Test(virtio_blk_ring, no_means)
 	cr_assert_eq(rig_get8(r, RIG_DATA + 1023), 6);
 	cr_assert_eq(request(VIRTIO_BLK_T_FLUSH, 0, 0, NULL), VIRTIO_BLK_S_OK);
 	cr_assert_eq(metric_get(&blk_metrics(blk)->flush_count), 1);
-	for (uint16_t i = 0; i < 80; i++)
-		offer((uint16_t)(3 * i), VIRTIO_BLK_T_IN, i, RIG_DATA + 512ULL * i, 512);
-	rig_kick(r, 0);
-	for (int i = 0; i < 80; i++) {
-		cr_assert(wait_used(&id, NULL));
-		cr_assert_lt(id, 256);
-		cr_assert_not(seen[id]);
-		seen[id] = true;
-	}
-	for (uint32_t i = 0; i < 80; i++)
-		cr_assert_eq(rig_get8(r, RIG_DATA + 512 * i), i);
+	read_eighty();
 }
 
 /* Two vCPUs reset while one request is out: both wait, and it is not answered. */
