@@ -9,16 +9,18 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jail import Jail
-from mote_process import NESTED, Mote
+from mote_process import BOOT_TIMEOUT_S, NESTED, TIMEOUT_S, Mote
 
 SUITE = Path(__file__).resolve().parent
 TOP = SUITE.parents[1]
+PEER = SUITE / "tcp_peer.py"
 # The kernel's part of the command line: everything else of it is what a test is about.
 CONSOLE = "console=ttyS0 quiet panic=1"
 # Built by resources/kernel/build, which takes minutes: `make test` uses it where it is there (run-suite says when not).
@@ -219,6 +221,32 @@ class Network:
 
     def popen(self, *command: str) -> subprocess.Popen[str]:
         return subprocess.Popen(["ip", "netns", "exec", self.netns, *command], stdout=subprocess.PIPE, text=True)
+
+    @contextmanager
+    def peers(self, file: Path, *roles: str) -> Iterator[list[subprocess.Popen[str]]]:
+        """tcp_peer.py in each of these roles, at ports 7001, 7002, ...: all listen when the block begins, none is left
+        when it ends."""
+        started: list[subprocess.Popen[str]] = []
+        try:
+            for port, role in enumerate(roles, 7001):
+                started.append(self.popen(str(PEER), role, str(port), str(file)))
+            for peer in started:
+                assert peer.stdout is not None and peer.stdout.readline() == "ready\n"
+            yield started
+        finally:
+            for peer in started:
+                peer.kill()
+                peer.wait()
+
+    def knock(self, address: str, port: int = 99) -> None:
+        """Tell a guest that listens, or will, to go on."""
+        tries = f"until (echo >/dev/tcp/{address}/{port}) 2>/dev/null; do sleep 0.2; done"
+        assert self.run("timeout", str(BOOT_TIMEOUT_S), "bash", "-c", tries).returncode == 0
+
+
+def digest(peer: subprocess.Popen[str], timeout_s: float = TIMEOUT_S) -> str:
+    """The checksum that a peer says at its end."""
+    return peer.communicate(timeout=timeout_s)[0].strip()
 
 
 @pytest.fixture

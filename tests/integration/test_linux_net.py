@@ -8,12 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import CONSOLE, Guest, Network
-from mote_process import BOOT_TIMEOUT_S, TIMEOUT_S, Mote
+from conftest import CONSOLE, Guest, Network, digest
+from mote_process import BOOT_TIMEOUT_S, Mote
 
 Start = Callable[..., Mote]
 Guests = Callable[[str], Guest]
-PEER = Path(__file__).with_name("tcp_peer.py")
 MAC = "06:00:ac:10:00:02"
 
 
@@ -36,7 +35,7 @@ def test_ping_both_ways(mote: Start, guest: Guests, network: Network, folder: Pa
     assert "3 packets received" in said
     answer = network.run("ping", "-c", "3", "-s", "1472", "-W", "5", network.guest)
     assert " 3 received" in answer.stdout, answer.stdout
-    network.run("bash", "-c", f"echo >/dev/tcp/{network.guest}/99")
+    network.knock(network.guest)
     vm.wait_end()
 
 
@@ -51,18 +50,9 @@ def test_tcp_both_ways(mote: Start, guest: Guests, network: Network, folder: Pat
     nc {network.host} 7002 </mnt/data
     cat /proc/net/dev
     """
-    send = network.popen(str(PEER), "send", "7001", str(data))
-    receive = network.popen(str(PEER), "receive", "7002")
-    try:
-        for peer in (send, receive):
-            assert peer.stdout is not None and peer.stdout.readline() == "ready\n"
+    with network.peers(data, "send", "receive") as (send, receive):
         vm = boot(mote, guest("cloud"), network, script, folder)
         said = vm.wait_end(2 * BOOT_TIMEOUT_S)
-        sent, received = (p.communicate(timeout=TIMEOUT_S)[0].strip() for p in (send, receive))
-    finally:
-        for peer in (send, receive):
-            if peer.poll() is None:
-                peer.kill()
-            peer.wait()
+        sent, received = digest(send), digest(receive)
     assert re.search(rf"{sent}\s+/mnt/data", said), said
     assert received == sent

@@ -12,12 +12,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from conftest import CONSOLE, Guest, Network
-from mote_process import BOOT_TIMEOUT_S, TIMEOUT_S, Mote
+from conftest import CONSOLE, Guest, Network, digest
+from mote_process import BOOT_TIMEOUT_S, Mote
 
 Start = Callable[..., Mote]
 Guests = Callable[[str], Guest]
-PEER = Path(__file__).with_name("tcp_peer.py")
 EIGHT = range(1, 9)
 MIB = 1 << 20
 # How long limits change; longer by hand.
@@ -26,23 +25,6 @@ SECONDS = int(os.environ.get("MOTE_TEST_LIMITS_S", "10"))
 
 def pattern(seed: int, length: int) -> bytes:
     return random.Random(seed).randbytes(length)
-
-
-def end(peers: dict[int, subprocess.Popen[str]]) -> None:
-    for peer in peers.values():
-        if peer.poll() is None:
-            peer.kill()
-        peer.wait()
-
-
-def knock(network: Network, address: str) -> None:
-    """Tell a guest that listens, or will, to go on."""
-    tries = f"until (echo >/dev/tcp/{address}/99) 2>/dev/null; do sleep 0.2; done"
-    assert network.run("timeout", str(BOOT_TIMEOUT_S), "bash", "-c", tries).returncode == 0
-
-
-def answer(peer: subprocess.Popen[str]) -> str:
-    return peer.communicate(timeout=BOOT_TIMEOUT_S)[0].strip()
 
 
 @pytest.mark.linux_guest(seconds=60)
@@ -63,10 +45,7 @@ def test_eight_of_each(mote: Start, guest: Guests, network: Network, folder: Pat
     done
     wait
     """
-    peers = {i: network.popen(str(PEER), "late" if i == 1 else "receive", f"700{i}", str(go)) for i in EIGHT}
-    try:
-        for peer in peers.values():
-            assert peer.stdout is not None and peer.stdout.readline() == "ready\n"
+    with network.peers(go, "late", *["receive"] * 7) as (late, *others):
         debian = guest("cloud")
         vm = mote(netns=network.netns)
         vm.api.machine(2, 256)
@@ -76,21 +55,19 @@ def test_eight_of_each(mote: Start, guest: Guests, network: Network, folder: Pat
         vm.api.boot_source(debian.vmlinux, CONSOLE, debian.with_script(script, folder))
         vm.api.start()
         vm.wait_text("up\n")
-        knock(network, "172.17.1.2")
+        network.knock("172.17.1.2")
         for state in ("down", "up"):
             subprocess.run(["ip", "-n", network.netns, "link", "set", "n8", state], check=True)
             time.sleep(0.3)
-        digests = {i: answer(peers[i]) for i in EIGHT if i != 1}
+        digests = [digest(peer, BOOT_TIMEOUT_S) for peer in others]
         # Who waits for one peer waits alone: its interface still answers others.
-        assert peers[1].poll() is None
+        assert late.poll() is None
         assert " 0% packet loss" in network.run("ping", "-c", "3", "-W", "10", "172.17.1.2").stdout
         assert vm.api.get("/").json["state"] == "Running"
         go.touch()
-        digests[1] = answer(peers[1])
+        digests.insert(0, digest(late, BOOT_TIMEOUT_S))
         vm.wait_end()
-    finally:
-        end(peers)
-    assert digests == {i: sha256(pattern(i, 2 * MIB)).hexdigest() for i in EIGHT}
+    assert digests == [sha256(pattern(i, 2 * MIB)).hexdigest() for i in EIGHT]
 
 
 @pytest.mark.linux_guest(seconds=60)
@@ -104,7 +81,6 @@ def test_limits_change_under_load(mote: Start, guest: Guests, network: Network, 
     nc {network.host} 7001 </dev/null | sha256sum >/run/sum & nc {network.host} 7002 </dev/vda; wait
     nc -l -p 99; cat /run/sum
     """
-    peers = {1: network.popen(str(PEER), "send", "7001", str(out)), 2: network.popen(str(PEER), "receive", "7002")}
     seed = time.time_ns()
     print(f"seed: {seed}")
     dice = random.Random(seed)
@@ -116,9 +92,7 @@ def test_limits_change_under_load(mote: Start, guest: Guests, network: Network, 
     def limits() -> dict[str, dict[str, int]]:
         return {"bandwidth": bucket(200_000), "ops": bucket(100)}
 
-    try:
-        for peer in peers.values():
-            assert peer.stdout is not None and peer.stdout.readline() == "ready\n"
+    with network.peers(out, "send", "receive") as (_, receive):
         debian = guest("cloud")
         vm = mote(netns=network.netns)
         vm.api.machine(2, 256)
@@ -139,10 +113,8 @@ def test_limits_change_under_load(mote: Start, guest: Guests, network: Network, 
         vm.api.must("PATCH", "/network-interfaces/eth0", {"iface_id": "eth0", "rx_rate_limiter": off, "tx_rate_limiter": off})
         vm.api.must("PATCH", "/drives/disk", {"drive_id": "disk", "rate_limiter": off})
         print(f"limits changed {changes} times")  # as often as the machine can
-        knock(network, network.guest)
+        network.knock(network.guest)
         said = vm.wait_end(2 * BOOT_TIMEOUT_S)
-        received = peers[2].communicate(timeout=TIMEOUT_S)[0].strip()
-    finally:
-        end(peers)
+        received = digest(receive)
     assert received == sha256(data).hexdigest()
     assert sha256(data[::-1]).hexdigest() in said

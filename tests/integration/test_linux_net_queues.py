@@ -8,12 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import CONSOLE, TOP, Guest, Network
-from mote_process import BOOT_TIMEOUT_S, TIMEOUT_S, Mote
+from conftest import CONSOLE, TOP, Guest, Network, digest
+from mote_process import BOOT_TIMEOUT_S, Mote
 
 Start = Callable[..., Mote]
 Guests = Callable[[str], Guest]
-PEER = Path(__file__).with_name("tcp_peer.py")
 TAP = "mq0"
 
 
@@ -77,11 +76,7 @@ def test_queues_come_and_go(mote: Start, guest: Guests, tap: Network, folder: Pa
     /channels eth0 4
     nc {tap.host} 7004 </mnt/data
     """
-    peers = {n: tap.popen(str(PEER), "send" if n < 4 else "receive", f"700{n}", *([str(data)] if n < 4 else []))
-             for n in (1, 2, 3, 4)}
-    try:
-        for peer in peers.values():
-            assert peer.stdout is not None and peer.stdout.readline() == "ready\n"
+    with tap.peers(data, "send", "send", "send", "receive") as peers:
         debian = guest("cloud")
         vm = mote(netns=tap.netns)
         vm.api.machine(4, 256)
@@ -93,17 +88,11 @@ def test_queues_come_and_go(mote: Start, guest: Guests, tap: Network, folder: Pa
         assert "channels 4 of 4\n" in said
         # One datagram from each of many ports: the tap chooses the queue by a hash.
         tap.run("bash", "-c", f"for i in {{1..64}}; do echo x >/dev/udp/{tap.guest}/9; done")
-        go = f"for i in {{1..100}}; do (echo >/dev/tcp/{tap.guest}/99) 2>/dev/null && exit; sleep 0.2; done; exit 1"
-        assert tap.run("bash", "-c", go).returncode == 0
+        tap.knock(tap.guest)
         said = vm.wait_end(2 * BOOT_TIMEOUT_S)
-        digests = {n: peer.communicate(timeout=TIMEOUT_S)[0].strip() for n, peer in peers.items()}
-    finally:
-        for peer in peers.values():
-            if peer.poll() is None:
-                peer.kill()
-            peer.wait()
+        digests = [digest(peer) for peer in peers]
     assert "received on 4\n" in said, said
     assert "cannot set 0: Invalid argument" in said and "cannot set 5: Invalid argument" in said
     for n in (1, 3, 2):
         assert f"channels {n} of 4\n" in said
-    assert said.count(digests[1]) == 3 and len(set(digests.values())) == 1, (digests, said)
+    assert said.count(digests[0]) == 3 and len(set(digests)) == 1, (digests, said)

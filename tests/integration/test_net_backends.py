@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import CONSOLE, Guest, Network
+from conftest import CONSOLE, Guest, Network, digest
 from mote_process import BOOT_TIMEOUT_S, TIMEOUT_S, Mote, open_files
 
 Start = Callable[..., Mote]
 Tiny = Callable[[str], Path]
 Guests = Callable[[str], Guest]
 HERE = Path(__file__).parent
-PEER = HERE / "tcp_peer.py"
 REFUSED = "Network config error: Could not create the network device: "
 TAP_FLAGS = "no_pi,vnet_hdr"
 
@@ -124,19 +123,10 @@ def exchange(network: Network, vm: Callable[[str], Mote], data: bytes, folder: P
     nc {gateway} 7002 </mnt/data
     echo come; nc -l -p 99
     """
-    send = network.popen(str(PEER), "send", "7001", str(file))
-    receive = network.popen(str(PEER), "receive", "7002")
-    try:
-        for peer in (send, receive):
-            assert peer.stdout is not None and peer.stdout.readline() == "ready\n"
+    with network.peers(file, "send", "receive") as (send, receive):
         running = vm(script)
         running.wait_text("come\n", 2 * BOOT_TIMEOUT_S)
-        sent, received = (p.communicate(timeout=TIMEOUT_S)[0].strip() for p in (send, receive))
-    finally:
-        for peer in (send, receive):
-            if peer.poll() is None:
-                peer.kill()
-            peer.wait()
+        sent, received = digest(send), digest(receive)
     assert re.search(rf"{sent}\s+/mnt/data", running.text), running.said()
     assert received == sent
     return running.text
@@ -161,7 +151,7 @@ def test_linux_tap_descriptor(mote: Start, guest: Guests, network: Network, fold
         return started[0]
 
     exchange(network, start, bytes(range(251)) * 16711, folder, "10.7.0.1")
-    network.run("bash", "-c", "echo >/dev/tcp/10.7.0.2/99")
+    network.knock("10.7.0.2")
     started[0].wait_end()
 
 
@@ -176,5 +166,5 @@ def test_linux_passt(mote: Start, guest: Guests, network: Network, passt: Path, 
         return started[0]
 
     exchange(network, start, bytes(range(251)) * 16711, folder, "10.9.0.1")
-    network.run("bash", "-c", "echo >/dev/tcp/127.0.0.1/8099")
+    network.knock("127.0.0.1", 8099)
     started[0].wait_end()
