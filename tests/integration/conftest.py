@@ -201,6 +201,27 @@ def guest() -> Iterator[Callable[[str], Guest]]:
         made.close()
 
 
+def two_disks(folder: Path) -> tuple[Path, Path]:
+    """Files of different sizes that say `one` and `two`."""
+    one, two = folder / "one", folder / "two"
+    one.write_bytes(b"one\n".ljust(65536, b"."))
+    two.write_bytes(b"two\n".ljust(131072, b"."))
+    return one, two
+
+
+def watch_disk(device: str) -> str:
+    """A guest's script: `data=` and what this disk says, again and again."""
+    return f"""
+    n=0
+    while :; do
+        n=$((n + 1))
+        blockdev --flushbufs {device}
+        echo "tick $n data=$(head -n 1 {device})"
+        usleep 50000
+    done
+    """
+
+
 @dataclass
 class Network:
     """A TAP in a network namespace of its own, with the host's end of a /24."""

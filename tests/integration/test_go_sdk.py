@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import CONSOLE, TOP, Guest, Network
+from conftest import CONSOLE, TOP, Guest, Network, two_disks, watch_disk
 from mote_process import BOOT_TIMEOUT_S, TIMEOUT_S
 
 Tiny = Callable[[str], Path]
@@ -39,24 +39,13 @@ def test_tiny_guest(binary: Path, tiny: Tiny, name: str) -> None:
 def test_life_cycle(binary: Path, guest: Guests, network: Network, folder: Path) -> None:
     """Start, pause, resume, another file behind a drive, limiters, what is refused, Ctrl-Alt-Del, wait."""
     debian = guest("generic")
-    one, two = folder / "one", folder / "two"
-    one.write_bytes(b"one\n".ljust(65536, b"."))
-    two.write_bytes(b"two\n".ljust(131072, b"."))
-    script = """
-    n=0
-    while :; do
-        n=$((n + 1))
-        blockdev --flushbufs /dev/vdb
-        echo "tick $n data=$(head -n 1 /dev/vdb)"
-        usleep 50000
-    done
-    """
+    one, two = two_disks(folder)
     run(
         "TestLifeCycle",
         binary,
         BOOT_TIMEOUT_S,
         KERNEL=debian.vmlinux,
-        INITRD=debian.with_script(script, folder),
+        INITRD=debian.with_script(watch_disk("/dev/vdb"), folder),
         KERNEL_ARGS=CONSOLE,
         ROOT=debian.disk(folder),
         DISK1=one,

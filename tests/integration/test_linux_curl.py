@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CONSOLE, Guest, Network
+from conftest import CONSOLE, Guest, Network, two_disks, watch_disk
 from mote_process import BOOT_TIMEOUT_S, TIMEOUT_S, Mote
 
 Start = Callable[..., Mote]
@@ -42,22 +42,12 @@ class Curl:
 @pytest.mark.linux_guest(seconds=35)
 def test_life_cycle(mote: Start, guest: Guests, network: Network, folder: Path) -> None:
     debian = guest("cloud")
-    one, two = folder / "one", folder / "two"
-    one.write_bytes(b"one\n".ljust(65536, b"."))
-    two.write_bytes(b"two\n".ljust(131072, b"."))
-    script = """
-    n=0
-    while :; do
-        n=$((n + 1))
-        blockdev --flushbufs /dev/vda
-        echo "tick $n data=$(head -n 1 /dev/vda)"
-        usleep 50000
-    done
-    """
+    one, two = two_disks(folder)
     vm = mote(netns=network.netns)
     assert vm.sock is not None
     curl = Curl(vm.sock)
-    source = {"kernel_image_path": str(debian.vmlinux), "initrd_path": str(debian.with_script(script, folder)), "boot_args": CONSOLE}
+    initrd = debian.with_script(watch_disk("/dev/vda"), folder)
+    source = {"kernel_image_path": str(debian.vmlinux), "initrd_path": str(initrd), "boot_args": CONSOLE}
     curl.must("PUT", "/machine-config", {"vcpu_count": 1, "mem_size_mib": 256})
     curl.must("PUT", "/boot-source", source)
     curl.must("PUT", "/drives/data", {"drive_id": "data", "path_on_host": str(one), "is_root_device": False, "is_read_only": True})
