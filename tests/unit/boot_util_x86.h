@@ -177,3 +177,22 @@ static inline int load(const struct file *f, uint64_t ram_bytes, struct kernel_i
 		mem_destroy(fresh);
 	return r;
 }
+
+/* Whether guest RAM holds these bytes, or only zeroes, there. */
+void expect_bytes(const struct mem *m, uint64_t addr, const uint8_t *want, size_t len);
+void expect_zero(const struct mem *m, uint64_t addr, size_t len);
+
+/* The name of what the host has mapped at a guest address below 3 GiB, and its file offset. */
+uint64_t mapped_at(const struct mem *m, uint64_t addr, char *name, size_t max);
+
+/* One field of the good file changed: what the operator reads. */
+struct bad {
+	unsigned int offset;
+	unsigned int width;
+	uint64_t value;
+	const char *text;
+};
+
+/* Each row's change in a file that @make makes is refused with its text. */
+void expect_sentences(void (*make)(struct file *f), uint64_t ram_bytes, const struct bad *row,
+		      size_t nr);
