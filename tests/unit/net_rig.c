@@ -8,8 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static struct rig rig;
-struct rig *const r = &rig;
+struct rig net_rig;
 struct net *net;
 int sock[2];
 const uint8_t mac[6] = { 2, 0, 0, 1, 2, 3 };

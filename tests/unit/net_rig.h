@@ -18,7 +18,8 @@
 	 BIT(VIRTIO_NET_F_GUEST_UFO) | BIT(VIRTIO_NET_F_GUEST_USO4) |                              \
 	 BIT(VIRTIO_NET_F_GUEST_USO6))
 
-extern struct rig *const r;
+extern struct rig net_rig;
+static struct rig *const r = &net_rig;
 extern struct net *net;
 extern int sock[2]; /* 0: the device's, 1: the wire */
 extern const uint8_t mac[6];
