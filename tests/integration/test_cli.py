@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,25 @@ def test_called_as_firecracker(mote: Start) -> None:
     named = mote(name="/jail/firecracker")  # as a jailer executes it, under a name that is not the file's
     named.wait_ready()
     assert Path(f"/proc/{named.process.pid}/comm").read_text() == "firecracker\n"
+
+
+def test_tables_are_read_only(mote: Start) -> None:
+    """What the linker asks to have protected once it is relocated is (PT_GNU_RELRO), and nothing is writable code."""
+    vm = mote()
+    vm.wait_ready()
+    program = Path(f"/proc/{vm.process.pid}/exe")
+    with program.open("rb") as file:
+        image = file.read()
+    offset, count = struct.unpack_from("<Q", image, 32)[0], struct.unpack_from("<H", image, 56)[0]
+    headers = [struct.unpack_from("<IIQQQQQQ", image, offset + 56 * i) for i in range(count)]
+    relro = [(address, address + size) for kind, _, _, address, _, _, size, _ in headers if kind == 0x6474E552]
+    maps = Path(f"/proc/{vm.process.pid}/maps").read_text().splitlines()
+    mapped = [(*(int(n, 16) for n in line.split()[0].split("-")), line.split()[1]) for line in maps]
+    base = next(int(line.split("-")[0], 16) for line in maps if line.endswith(str(program.readlink())))
+    assert len(relro) == 1
+    start, end = (base + n for n in relro[0])
+    assert [rights for low, high, rights in mapped if low < end and start < high] == ["r--p"]
+    assert not [rights for _, _, rights in mapped if "w" in rights and "x" in rights]
 
 
 @pytest.mark.parametrize(
