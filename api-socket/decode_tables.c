@@ -115,6 +115,7 @@ static const struct decode_field net_fields[] = {
 	OPT_SUB(NET, "rx_rate_limiter", rx_rate_limiter, has_rx_rate_limiter, &limiter),
 	OPT_SUB(NET, "tx_rate_limiter", tx_rate_limiter, has_tx_rate_limiter, &limiter),
 	OPT(NET, "queue_pairs", DECODE_U16, queue_pairs, has_queue_pairs),
+	OPT(NET, "vhost", DECODE_BOOL, vhost, has_vhost),
 };
 TABLE(decode_net_put, "struct NetworkInterfaceConfig", NET, net_fields, false);
 

@@ -127,6 +127,8 @@ static void write_net(struct json_writer *w, const struct net_config *n)
 	write_limiter(w, "tx_rate_limiter", n->has_tx_rate_limiter, &n->tx_rate_limiter);
 	if (n->has_queue_pairs) /* clients of Firecracker do not know it */
 		json_write_u64(w, "queue_pairs", n->queue_pairs);
+	if (n->has_vhost)
+		json_write_bool(w, "vhost", n->vhost);
 	json_write_close(w, '}');
 }
 

@@ -84,8 +84,8 @@ struct mem_range mem_range(const struct mem *m, size_t i);
 uint64_t mem_size(const struct mem *m);
 
 /*
- * mem_host_base - host address of region @i, for KVM_SET_USER_MEMORY_REGION only.
- * Nothing else may follow this pointer: it carries no length.
+ * mem_host_base - host address of region @i, for KVM_SET_USER_MEMORY_REGION and
+ * VHOST_SET_MEM_TABLE only. Nothing else may follow this pointer: it carries no length.
  */
 uint64_t mem_host_base(const struct mem *m, size_t i);
 
@@ -134,6 +134,12 @@ static inline int mem_span_write(const struct mem_span *s, uint64_t offset, cons
 		return -EFAULT;
 	memcpy(p, buf, len);
 	return 0;
+}
+
+/* mem_span_base - host address of a range, for VHOST_SET_VRING_ADDR only. */
+static inline uint64_t mem_span_base(const struct mem_span *s)
+{
+	return (uintptr_t)s->host;
 }
 
 /*

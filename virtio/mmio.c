@@ -189,7 +189,7 @@ static uint32_t interrupt_status_read(struct virtio_dev *dev)
 
 static int interrupt_ack_write(struct virtio_dev *dev, uint32_t v)
 {
-	__atomic_fetch_and(dev->isr, htole32(~v), __ATOMIC_SEQ_CST);
+	__atomic_fetch_and(dev->isr, htole32(~v | dev->isr_stays), __ATOMIC_SEQ_CST);
 	return 0;
 }
 

@@ -93,7 +93,7 @@ static int apply(struct net *net)
 	ret = net_use_pairs(net, 1); /* until the driver asks for more (5.1.6.5.5) */
 	if (!ret && net->backend == NET_TAP)
 		ret = tap_set_offload(net->pair[0].tap.fd, net->dev.driver_features);
-	return ret;
+	return !ret && net->vhost.on ? net_vhost_start(net) : ret;
 }
 
 bool net_admit(struct net *net, unsigned int dir, uint64_t nr_bytes)
@@ -188,7 +188,7 @@ static int net_queue_work(struct virtio_dev *dev, unsigned int q)
 	if (is_ctrl(net, q))
 		return net_ctrl_work(net, q);
 	/* Queues that are not in use are not looked at; they are when they come into use. */
-	if (q >= 2 * net->nr_active)
+	if (net->vhost.on || q >= 2 * net->nr_active)
 		return 0;
 	if (dev->queue[dir].throttle.closed) {
 		net->waits[dir] = true;
@@ -211,6 +211,7 @@ static void net_reset(struct virtio_dev *dev)
 {
 	struct net *net = to_net(dev);
 
+	net_vhost_stop(net);
 	for (unsigned int i = 0; i < net->nr_pairs; i++)
 		net_rx_reset(&net->pair[i]);
 }
@@ -316,7 +317,9 @@ int net_create(struct net **out, const struct net_params *params, const struct v
 		ret = net->stream ? net_stream_init(net, params->path, e) :
 				    err_set(e, ENOMEM, "stream");
 	}
-	for (unsigned int i = 0; !ret && i < nr; i++)
+	if (!ret && params->vhost)
+		ret = net_vhost_init(net, e);
+	for (unsigned int i = 0; !ret && !params->vhost && i < nr; i++)
 		ret = loop_add(host->loop, &net->pair[i].tap, e);
 	if (ret) {
 		net_destroy(net);
@@ -334,6 +337,8 @@ void net_destroy(struct net *net)
 		loop_del(net->dev.host.loop, &net->pair[i].tap);
 		timer_fini(&net->pair[i].tx_sent, net->dev.host.loop);
 	}
+	if (net->vhost.on)
+		net_vhost_fini(net);
 	if (net->stream)
 		net_stream_fini(net);
 	free(net->stream);

@@ -70,6 +70,7 @@ struct net_params {
 	unsigned int nr_pairs; /* of fd, and of queues; 0 is 1; more than 1 only for NET_TAP */
 	const char *path;      /* of NET_STREAM, to find its peer again; copied */
 	enum net_backend backend;
+	bool vhost; /* the kernel moves the frames; only for NET_TAP, without limits */
 	bool has_mac;
 	uint8_t mac[6];
 	bool has_mtu;
@@ -116,6 +117,12 @@ int tap_adopt(int fd, struct err *e);
  * a sentence: EINVAL (path too long), or those of socket and connect.
  */
 int net_stream_open(const char *path, struct err *e);
+
+/*
+ * net_vhost_open - open /dev/vhost-net. Returns the fd, owned by the caller, or -errno with a
+ * sentence that says what to do.
+ */
+int net_vhost_open(struct err *e);
 
 /*
  * tap_set_offload - what the tap may leave to the guest, from the accepted GUEST_* feature bits.

@@ -73,6 +73,14 @@ struct net_stream {
 	uint8_t tx[sizeof(uint32_t) + NET_FRAME_MAX];
 };
 
+/* What the kernel's vhost-net needs beside a tap; see net_vhost.c. */
+struct net_vhost {
+	bool on;	       /* this interface has it */
+	bool live;	       /* the kernel may work on the rings */
+	struct watch broken;   /* fd: an eventfd by which the kernel complains, owned */
+	int fd[NET_PAIRS_MAX]; /* of /dev/vhost-net, one for each pair; owned */
+};
+
 /* A queue pair, and the queue of the tap that belongs to it. */
 struct net_pair {
 	struct net *net;
@@ -98,7 +106,8 @@ struct net {
 	struct net_metrics metrics;
 	enum net_backend backend;
 	struct net_stream *stream; /* of NET_STREAM; owned */
-	bool stale;		   /* the tap does not yet know what this driver accepted */
+	struct net_vhost vhost;
+	bool stale; /* the tap does not yet know what this driver accepted */
 	bool has_mac;
 
 	bool waits[2];		/* by NET_RX, NET_TX: a pair found the limits closed */
@@ -168,6 +177,24 @@ int net_stream_write(struct net *net, const struct iovec *iov, size_t nr);
 
 /* net_stream_flush - whether everything is sent; otherwise EPOLLOUT will tell. */
 bool net_stream_flush(struct net *net);
+
+/*
+ * net_vhost_init, net_vhost_fini - the part of net_create and net_destroy, when the pairs are
+ * there. Errors: those of net_vhost_open, eventfd, epoll_ctl and ioctl; fini is then still due.
+ */
+int net_vhost_init(struct net *net, struct err *e);
+void net_vhost_fini(struct net *net);
+
+/*
+ * net_vhost_start - the kernel takes over all rings that are ready. 0, or -errno and it has none.
+ */
+int net_vhost_start(struct net *net);
+
+/*
+ * net_vhost_stop - take the rings back: afterwards the kernel touches neither them nor buffers. Any
+ * thread with the lock held.
+ */
+void net_vhost_stop(struct net *net);
 
 /* net_stream_lost - the peer has gone or lies: link down, and try to find it again. */
 void net_stream_lost(struct net *net, const char *why);

@@ -98,6 +98,7 @@ int virtio_init(struct virtio_dev *dev, const struct virtio_class *class,
 			.ctx = queue,
 			.lock = host->lock,
 		};
+		queue->direct = -1;
 		queue->throttle.timer.watch.fd = -1;
 	}
 	ret = irq_init(&dev->irq, host->gsi, e);
@@ -124,6 +125,7 @@ void virtio_fini(struct virtio_dev *dev)
 		throttle_fini(&dev->queue[q].throttle, dev->host.loop);
 		loop_del(dev->host.loop, &dev->queue[q].kick);
 		fd_close(&dev->queue[q].kick.fd);
+		fd_close(&dev->queue[q].direct);
 	}
 	irq_fini(&dev->irq);
 }

@@ -103,6 +103,7 @@ struct virtio_queue {
 	struct throttle throttle;
 	struct vq_ring regs; /* as the driver writes them, not yet judged */
 	struct watch kick;   /* fd: the eventfd, owned */
+	int direct;	     /* eventfd for kicks that go past us, owned; -1: they come to .kick */
 	struct virtio_dev *dev;
 };
 
@@ -122,6 +123,7 @@ struct virtio_dev {
 	uint8_t status;		   /* VIRTIO_CONFIG_S_* */
 	uint32_t interrupt_status; /* VIRTIO_MMIO_INT_*; here unless the transport shows it */
 	uint32_t *isr;		   /* where they are; atomic, little endian */
+	uint32_t isr_stays;	   /* bits that an acknowledgement leaves, as they mean nothing */
 	uint32_t config_generation;
 	uint8_t config[VIRTIO_CONFIG_MAX];
 
@@ -156,7 +158,9 @@ static inline unsigned int virtio_nr_queues(const struct virtio_dev *dev)
  */
 static inline int virtio_kick_fd(const struct virtio_dev *dev, unsigned int q)
 {
-	return dev->queue[q].kick.fd;
+	const struct virtio_queue *queue = &dev->queue[q];
+
+	return queue->direct >= 0 ? queue->direct : queue->kick.fd;
 }
 
 /* virtio_irq - the interrupt, for KVM_IRQFD. */

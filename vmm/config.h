@@ -204,6 +204,8 @@ struct net_config {
 	bool has_tx_rate_limiter;
 	uint8_t guest_mac[6];
 	bool has_queue_pairs;
+	bool has_vhost;
+	bool vhost;	      /* the kernel moves the frames; not with unix:PATH or limiters */
 	uint16_t mtu;	      /* CONFIG_MTU_MIN..65535 */
 	uint16_t queue_pairs; /* 1..CONFIG_NET_PAIRS_MAX; more than 1 only for a tap with a name */
 	struct limiter_config rx_rate_limiter;
@@ -316,6 +318,12 @@ int config_put_net(struct config *c, const struct net_config *n, struct err *e);
 
 /* config_net_pairs - how many queue pairs it has. */
 unsigned int config_net_pairs(const struct net_config *n);
+
+/*
+ * config_check_net_limits - whether the interface may have rate limiters, where @any are given.
+ * EINVAL: nobody could hold its frames back (vhost).
+ */
+int config_check_net_limits(const struct net_config *n, bool any, struct err *e);
 
 /* config_close_net - close its back end. */
 void config_close_net(struct net_config *n);

@@ -147,6 +147,32 @@ static int open_backend(const struct config *c, struct net_config *n, struct err
 	return 0;
 }
 
+int config_check_net_limits(const struct net_config *n, bool any, struct err *e)
+{
+	if (!n->vhost || !any)
+		return 0;
+	return err_set(e, 0,
+		       "with vhost the host's kernel moves the frames, so there are no rate "
+		       "limiters");
+}
+
+/* The machine opens one for each queue pair: a process can make each its own only once. */
+static int check_vhost(const struct net_config *n, struct err *e)
+{
+	bool any = n->has_rx_rate_limiter || n->has_tx_rate_limiter;
+	int fd, ret = config_check_net_limits(n, any, e);
+
+	if (ret)
+		return ret;
+	if (config_net_after(n, CONFIG_NET_UNIX))
+		return err_set(e, 0, "vhost needs a TAP, which %s is not", n->host_dev_name);
+	fd = net_vhost_open(e);
+	if (fd < 0)
+		return fd;
+	fd_close(&fd);
+	return 0;
+}
+
 static int check_ranges(const struct net_config *n, struct err *e)
 {
 	if (n->has_mtu && n->mtu < CONFIG_MTU_MIN)
@@ -154,7 +180,7 @@ static int check_ranges(const struct net_config *n, struct err *e)
 	if (n->has_queue_pairs && (n->queue_pairs < 1 || n->queue_pairs > NET_PAIRS_MAX))
 		return err_set(e, 0, "%d queue pairs are out of range [1, %d]", n->queue_pairs,
 			       NET_PAIRS_MAX);
-	return 0;
+	return n->vhost ? check_vhost(n, e) : 0;
 }
 
 int config_put_net(struct config *c, const struct net_config *n, struct err *e)

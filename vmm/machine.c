@@ -225,6 +225,7 @@ static int build_net(struct machine *m, const struct net_config *c, struct err *
 		.id = c->iface_id,
 		.nr_pairs = config_net_pairs(c),
 		.path = config_net_after(c, CONFIG_NET_UNIX),
+		.vhost = c->vhost,
 		.has_mac = c->has_guest_mac,
 		.has_mtu = c->has_mtu,
 		.mtu = c->mtu,

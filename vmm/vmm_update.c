@@ -92,6 +92,8 @@ int vmm_update_net(struct vmm *v, const struct net_update *u, struct err *e)
 		return err_set(e, 0,
 			       "Network config error: Unable to update the net device: Failed "
 			       "perform action on device: Device not found");
+	if (config_check_net_limits(n, u->has_rx_rate_limiter || u->has_tx_rate_limiter, e))
+		return err_wrap(e, "Network config error: Unable to update the net device");
 	machine_limit_net(v->machine, i, u->has_rx_rate_limiter ? &u->rx_rate_limiter : NULL,
 			  u->has_tx_rate_limiter ? &u->tx_rate_limiter : NULL);
 	if (u->has_rx_rate_limiter)

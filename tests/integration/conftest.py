@@ -116,7 +116,8 @@ def _compile(source: Path, out: Path) -> None:
         command = ["gcc", *linker, "-o", str(out), str(source)]
     else:
         flags = "-m32 -Os -std=gnu11 -Wall -Wextra -Werror -ffreestanding -fno-pie -fno-stack-protector -fcf-protection=none"
-        command = ["gcc", *flags.split(), "-fno-asynchronous-unwind-tables", *linker, "-o", str(out), str(source)]
+        headers = ["-idirafter", "/usr/include/x86_64-linux-gnu"]
+        command = ["gcc", *flags.split(), *headers, "-fno-asynchronous-unwind-tables", *linker, "-o", str(out), str(source)]
     subprocess.run(command, check=True, capture_output=True)
     if source.suffix != ".S":
         # 32-bit code in a 64-bit ELF file, the only class of which kernels for x86_64 are.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import CONSOLE, TOP, Guest, Network, digest
 from mote_process import BOOT_TIMEOUT_S, Mote
+from test_linux_net_vhost import need_vhost
 
 Start = Callable[..., Mote]
 Guests = Callable[[str], Guest]
@@ -59,8 +60,11 @@ def test_refusals(mote: Start, tap: Network) -> None:
 
 
 @pytest.mark.linux_guest(seconds=60)
-def test_queues_come_and_go(mote: Start, guest: Guests, tap: Network, folder: Path) -> None:
+@pytest.mark.parametrize("vhost", [False, True])
+def test_queues_come_and_go(mote: Start, guest: Guests, tap: Network, folder: Path, vhost: bool) -> None:
     """With 4 vCPUs all pairs are in use; `ethtool -L` changes that, and no byte is lost on the way."""
+    if vhost:
+        need_vhost()
     data = folder / "data"
     data.write_bytes(bytes(range(251)) * 16711)
     script = f"""
@@ -80,7 +84,8 @@ def test_queues_come_and_go(mote: Start, guest: Guests, tap: Network, folder: Pa
         debian = guest("cloud")
         vm = mote(netns=tap.netns)
         vm.api.machine(4, 256)
-        vm.api.must("PUT", "/network-interfaces/eth0", {"iface_id": "eth0", "host_dev_name": TAP, "queue_pairs": 4})
+        body = {"iface_id": "eth0", "host_dev_name": TAP, "queue_pairs": 4, "vhost": vhost}
+        vm.api.must("PUT", "/network-interfaces/eth0", body)
         vm.api.drive("tool", channels(folder), read_only=True)
         vm.api.boot_source(debian.vmlinux, f"{CONSOLE} {tap.boot_args}", debian.with_script(script, folder))
         vm.api.start()

@@ -561,6 +561,10 @@ static const struct decode_case {
 	{ &decode_net_put,
 	  "{\"iface_id\":\"1\",\"host_dev_name\":\"tap0\",\"queue_pairs\":-1}",
 	  "invalid value: integer `-1`, expected u16 at line 1 column 55" },
+	{ &decode_net_put, "{\"iface_id\":\"1\",\"host_dev_name\":\"tap0\",\"vhost\":true}", NULL },
+	{ &decode_net_put,
+	  "{\"iface_id\":\"1\",\"host_dev_name\":\"tap0\",\"vhost\":1}",
+	  "invalid type: integer `1`, expected a boolean at line 1 column 48" },
 	{ &decode_net_put,
 	  "{\"iface_id\":\"1\",\"host_dev_name\":\"tap0\",\"rx_rate_limiter\":{},\""
 	  "tx_rate_limiter\":{\"bandwidth\":null}}",
@@ -570,7 +574,7 @@ static const struct decode_case {
 	  "rue}",
 	  "unknown field `allow_mmds_requests`, expected one of `iface_id`, `host_d"
 	  "ev_name`, `guest_mac`, `mtu`, `rx_rate_limiter`, `tx_rate_limiter`, `que"
-	  "ue_pairs` at line 1 column 60" },
+	  "ue_pairs`, `vhost` at line 1 column 60" },
 	/* net_patch */
 	{ &decode_net_patch, "{}", "missing field `iface_id` at line 1 column 2" },
 	{ &decode_net_patch, "{\"iface_id\":\"1\"}", NULL },

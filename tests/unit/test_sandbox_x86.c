@@ -13,6 +13,7 @@
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
+#include <linux/vhost.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -184,6 +185,9 @@ static const struct {
 	{ "change the memory of a VM", SETUP, SYS_ioctl, { 3, KVM_SET_USER_MEMORY_REGION } },
 	{ "offloads of the tap", SETUP | RUNNING, SYS_ioctl, { 3, TUNSETOFFLOAD } },
 	{ "attach to a tap", SETUP, SYS_ioctl, { 3, TUNSETIFF } },
+	{ "give vhost-net memory", SETUP, SYS_ioctl, { 3, VHOST_SET_MEM_TABLE } },
+	{ "give vhost-net a ring", SETUP | RUNNING, SYS_ioctl, { 3, VHOST_SET_VRING_ADDR } },
+	{ "stop vhost-net", SETUP | RUNNING | VCPU, SYS_ioctl, { 3, VHOST_NET_SET_BACKEND } },
 	{ "discard", SETUP | RUNNING, SYS_ioctl, { 3, BLKDISCARD } },
 	{ "type into the terminal", 0, SYS_ioctl, { 0, TIOCSTI } },
 	{ "another ioctl", 0, SYS_ioctl, { 3, FIOCLEX } },
@@ -280,7 +284,7 @@ Test(sandbox, no_value_more)
 		uint32_t nr;
 		unsigned int arg, count[SANDBOX_STEPS];
 	} want[] = {
-		{ "ioctl", SYS_ioctl, 1, { 31, 9, 1 } },
+		{ "ioctl", SYS_ioctl, 1, { 41, 14, 2 } },
 		{ "prctl", SYS_prctl, 0, { 4, 0, 0 } },
 		{ "fcntl", SYS_fcntl, 1, { 5, 3, 0 } },
 		{ "madvise", SYS_madvise, 2, { 3, 1, 0 } },

@@ -405,6 +405,18 @@ Test(virtio_mmio, interrupt_status)
 	cr_assert_eq(rig_read(r, VIRTIO_MMIO_INTERRUPT_STATUS), 0, "reset takes it back");
 }
 
+/* Whoever interrupts past us cannot set the bit, so no acknowledgement takes it away. */
+Test(virtio_mmio, interrupt_status_that_stays)
+{
+	rig_boot(r, ALL, 16);
+	r->dev->isr_stays = *r->dev->isr = VIRTIO_MMIO_INT_VRING;
+	virtio_config_changed(r->dev);
+	rig_write(r, VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG);
+	cr_assert_eq(rig_read(r, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_VRING);
+	rig_write(r, VIRTIO_MMIO_STATUS, 0);
+	cr_assert_eq(rig_read(r, VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+}
+
 Test(virtio_mmio, config_changed_before_driver_ok)
 {
 	virtio_config_changed(r->dev);

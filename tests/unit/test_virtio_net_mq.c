@@ -349,3 +349,25 @@ Test(virtio_net_mq, tap)
 	cr_assert_not_null(strstr(e.msg, "multi_queue"), "%s", e.msg);
 	close(maker);
 }
+
+/* Made and taken down, or refused as a whole where the host has no vhost-net. */
+Test(virtio_net_mq, vhost)
+{
+	struct net_params p = { .id = "eth0", .fd = { -1, -1 }, .nr_pairs = PAIRS, .vhost = true };
+	struct err e = { 0 };
+	int ret;
+
+	net_destroy(net);
+	net = NULL;
+	ret = net_create(&net, &p, &r->host, &e);
+	if (ret) {
+		cr_assert_null(net);
+		cr_assert_not_null(strstr(e.msg, "modprobe vhost_net"), "%s", e.msg);
+		return;
+	}
+	for (unsigned int q = 0; q < CTRL_Q; q++)
+		cr_assert_neq(virtio_kick_fd(net_virtio(net), q),
+			      net_virtio(net)->queue[q].kick.fd);
+	cr_assert_eq(virtio_kick_fd(net_virtio(net), CTRL_Q),
+		     net_virtio(net)->queue[CTRL_Q].kick.fd);
+}
