@@ -78,6 +78,7 @@ struct jail {
 	bool daemonize;
 	bool new_pid_ns;
 	bool new_mount_ns;
+	bool vhost_net;
 	bool rootless; /* as an ordinary user; new_mount_ns goes with it */
 	bool new_net_ns;
 	unsigned int cgroup_version; /* 0: where the controller is */

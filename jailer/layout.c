@@ -53,6 +53,7 @@ static const struct {
 	{ JAIL_DIR_NET, "tun", 10, 200, false },
 	{ JAIL_DIR_DEV, "kvm", 10, 232, false },
 	{ JAIL_DIR_DEV, "urandom", 1, 9, true },
+	{ JAIL_DIR_DEV, "vhost-net", 10, 238, false }, /* last, for --vhost-net */
 };
 
 #define NR_NODES (sizeof(nodes) / sizeof(nodes[0]))
@@ -301,10 +302,11 @@ static int make_node(struct jail *j, size_t i, struct err *e)
  */
 int jail_make_nodes(struct jail *j, struct err *e)
 {
+	const size_t nr = j->vhost_net ? NR_NODES : NR_NODES - 1;
 	size_t i;
 	int ret;
 
-	for (i = 0; i < NR_NODES; i++) {
+	for (i = 0; i < nr; i++) {
 		ret = make_node(j, i, e);
 		/* Without root most have no tap of their own making, and so no use for tun. */
 		if (ret && !nodes[i].optional && !(j->rootless && nodes[i].dir == JAIL_DIR_NET))

@@ -49,6 +49,7 @@ static struct arg args[] = {
 	  .requires = "rootless",
 	  .forbids = "netns",
 	  .help = "an empty network namespace (costs milliseconds)" },
+	{ .name = "vhost-net", .help = "give it /dev/vhost-net, for interfaces with `vhost`" },
 	{ .name = "cgroup",
 	  .takes_value = true,
 	  .values = cgroup_values,
@@ -279,6 +280,7 @@ int jail_options(struct jail *j, int argc, char *const *argv, struct err *e)
 	if (ret < 0)
 		return err_wrap(e, "Arguments parsing error");
 	j->rootless = args_given(args, NR_ARGS, "rootless");
+	j->vhost_net = args_given(args, NR_ARGS, "vhost-net");
 	ret = check_required(j, e);
 	if (!ret)
 		ret = parse_base(j, e);

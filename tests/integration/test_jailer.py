@@ -54,6 +54,12 @@ def test_layout(jail: Start, options: tuple[str, ...]) -> None:
     assert files == {"dev", "dev/net", "dev/net/tun", "dev/kvm", "dev/urandom", "run", "run/firecracker.socket", "mote.pid"}
 
 
+def test_vhost_net(jail: Start) -> None:
+    """One more node, and only for who asks: it is for interfaces whose frames the kernel moves."""
+    found = check(jail("vhost", "--vhost-net").root / "dev/vhost-net", stat.S_IFCHR | 0o600)
+    assert (os.major(found.st_rdev), os.minor(found.st_rdev)) == (10, 238)
+
+
 @ALL_WAYS
 def test_process(jail: Start, options: tuple[str, ...]) -> None:
     """Who it is, what it may, what it holds and what it is called with."""
