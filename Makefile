@@ -50,7 +50,7 @@ R_FLAGS := $(COMMON) -Oz -g -fPIE -flto -ffunction-sections -fdata-sections \
 	-fno-asynchronous-unwind-tables -fno-unwind-tables $(HARDEN) \
 	-nostdinc -isystem /usr/include/$(ARCH)-linux-musl -isystem $(shell $(CC) -print-file-name=include) \
 	-idirafter /usr/include -idirafter /usr/include/$(ARCH)-linux-gnu
-R_LINK  := -static-pie -nostdlib -nostartfiles -flto=auto -Oz \
+R_LINK  := -static-pie -nostdlib -nostartfiles -flto -flto-partition=one -Oz \
 	-fno-asynchronous-unwind-tables -fno-unwind-tables -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,-z,pack-relative-relocs
 R_OBJ   := $(C_MOTE:%.c=$(B)/release/%.o)
 # What the jailer takes of base/; the linker leaves out what it does not call.
