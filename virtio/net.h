@@ -119,10 +119,10 @@ int tap_adopt(int fd, struct err *e);
 int net_stream_open(const char *path, struct err *e);
 
 /*
- * net_vhost_open - open /dev/vhost-net. Returns the fd, owned by the caller, or -errno with a
- * sentence that says what to do.
+ * net_vhost_open - open /dev/vhost-net with @flags: O_RDWR, or O_PATH to know whether it is there.
+ * Returns the fd, owned by the caller, or -errno with a sentence that says what to do.
  */
-int net_vhost_open(struct err *e);
+int net_vhost_open(int flags, struct err *e);
 
 /*
  * tap_set_offload - what the tap may leave to the guest, from the accepted GUEST_* feature bits.

@@ -29,9 +29,9 @@
 	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |                              \
 	 BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_NET_F_MRG_RXBUF))
 
-int net_vhost_open(struct err *e)
+int net_vhost_open(int flags, struct err *e)
 {
-	int fd = open("/dev/vhost-net", O_RDWR | O_CLOEXEC);
+	int fd = open("/dev/vhost-net", flags | O_CLOEXEC);
 
 	if (fd >= 0)
 		return fd;
@@ -84,7 +84,7 @@ static int open_pair(struct net *net, unsigned int pair, struct err *e)
 {
 	struct virtio_dev *dev = &net->dev;
 	uint64_t features = RING_FEATURES;
-	int fd = net->vhost.fd[pair] = net_vhost_open(e);
+	int fd = net->vhost.fd[pair] = net_vhost_open(O_RDWR, e);
 	int ret;
 
 	if (fd < 0)

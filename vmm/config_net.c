@@ -5,6 +5,7 @@
  * interfaces have neither ':' nor '/'. Loop thread.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -156,7 +157,10 @@ int config_check_net_limits(const struct net_config *n, bool any, struct err *e)
 		       "limiters");
 }
 
-/* The machine opens one for each queue pair: a process can make each its own only once. */
+/*
+ * The machine opens one for each queue pair. Not here, where it may be in vain: to let go of one
+ * takes the kernel a grace period.
+ */
 static int check_vhost(const struct net_config *n, struct err *e)
 {
 	bool any = n->has_rx_rate_limiter || n->has_tx_rate_limiter;
@@ -166,7 +170,7 @@ static int check_vhost(const struct net_config *n, struct err *e)
 		return ret;
 	if (config_net_after(n, CONFIG_NET_UNIX))
 		return err_set(e, 0, "vhost needs a TAP, which %s is not", n->host_dev_name);
-	fd = net_vhost_open(e);
+	fd = net_vhost_open(O_PATH, e);
 	if (fd < 0)
 		return fd;
 	fd_close(&fd);
