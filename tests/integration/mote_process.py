@@ -190,8 +190,9 @@ class Mote:
 
     @property
     def console(self) -> str:
-        """What the guest wrote, without the lines of the log that came in between, also in the middle of words."""
-        return LOG_LINE.sub("", self.text)
+        """What the guest wrote, without the lines of the log that came in between, also in the middle of words and of
+        the two bytes that end a line."""
+        return LOG_LINE.sub("", self.output.decode(errors="replace")).replace("\r\n", "\n")
 
     def _read_errors(self) -> None:
         assert self.process.stderr is not None
