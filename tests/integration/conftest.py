@@ -42,7 +42,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         for item in session.items:
             mark = item.get_closest_marker("linux_guest")
             seconds = mark.kwargs.get("seconds", 60) if mark else 1
-            tests.append({"id": str(SUITE / item.nodeid), "linux": mark is not None, "seconds": seconds})
+            tests.append({
+                "id": str(SUITE / item.nodeid), "linux": mark is not None, "seconds": seconds,
+                "tools": "tools" in getattr(item, "fixturenames", ()),
+            })  # fmt: skip
         Path(out).write_text(json.dumps(tests))
 
 
@@ -200,6 +203,13 @@ def guest() -> Iterator[Callable[[str], Guest]]:
     yield get
     for made in guests.values():
         made.close()
+
+
+@pytest.fixture(scope="session")
+def tools() -> Path:
+    """A disk with Debian's fio and iperf3; what is on it lies in `tree` beside it."""
+    done = subprocess.run([str(TOP / "resources/guest/build-tools")], check=True, stdout=subprocess.PIPE, text=True)
+    return Path(done.stdout.strip())
 
 
 def two_disks(folder: Path) -> tuple[Path, Path]:
