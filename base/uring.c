@@ -42,6 +42,14 @@ struct uring {
 	const struct io_uring_cqe *cqe;
 };
 
+/* enum uring_kind to what the kernel calls it. */
+static const uint8_t opcode[] = {
+	[URING_READ] = IORING_OP_READV,
+	[URING_WRITE] = IORING_OP_WRITEV,
+	[URING_SYNC] = IORING_OP_FSYNC,
+	[URING_ALLOCATE] = IORING_OP_FALLOCATE,
+};
+
 /* Note what the kernel said about a request. The ring's lock is held. */
 static void ended(struct uring_op *op, int res)
 {
@@ -147,18 +155,17 @@ static int open_ring(struct uring *ring)
 	return 0;
 }
 
-/* Nothing but reads, writes and syncs from here on, and no way back. 0 or -errno. */
+/* Nothing but these from here on, and no way back. 0 or -errno. */
 static int restrict_and_enable(int fd)
 {
-	static const uint8_t allowed[] = { IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC };
-	struct io_uring_restriction r[sizeof(allowed)];
+	struct io_uring_restriction r[sizeof(opcode)];
 
 	memset(r, 0, sizeof(r));
-	for (size_t i = 0; i < sizeof(allowed); i++) {
+	for (size_t i = 0; i < sizeof(opcode); i++) {
 		r[i].opcode = IORING_RESTRICTION_SQE_OP;
-		r[i].sqe_op = allowed[i];
+		r[i].sqe_op = opcode[i];
 	}
-	if (syscall(SYS_io_uring_register, fd, IORING_REGISTER_RESTRICTIONS, r, sizeof(allowed)) ||
+	if (syscall(SYS_io_uring_register, fd, IORING_REGISTER_RESTRICTIONS, r, sizeof(opcode)) ||
 	    syscall(SYS_io_uring_register, fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0))
 		return -errno;
 	return 0;
@@ -266,10 +273,9 @@ void uring_submit(struct uring *ring)
 
 void uring_start(struct uring_user *user, struct uring_op *op)
 {
-	static const uint8_t code[] = { IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC };
 	struct uring *ring = user->ring;
 	struct io_uring_sqe sqe = {
-		.opcode = code[op->kind],
+		.opcode = opcode[op->kind],
 		.fd = op->fd,
 		.user_data = (uintptr_t)op,
 	};
@@ -277,6 +283,10 @@ void uring_start(struct uring_user *user, struct uring_op *op)
 
 	if (op->kind == URING_SYNC) {
 		sqe.fsync_flags = IORING_FSYNC_DATASYNC;
+	} else if (op->kind == URING_ALLOCATE) {
+		sqe.off = op->offset;
+		sqe.addr = op->len;
+		sqe.len = (uint32_t)op->mode;
 	} else {
 		sqe.off = op->offset;
 		sqe.addr = (uintptr_t)op->iov;

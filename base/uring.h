@@ -6,8 +6,8 @@
  * Requests belong to users, and what has ended is handed to them under their own lock. The loop
  * takes it from the ring, or a thread that waits until nothing of a user is in flight, for the
  * kernel writes to the buffers until then (uring_drain); hence the lock inside, which is the last
- * to be taken. The ring can read, write and sync, and nothing else (IORING_REGISTER_RESTRICTIONS),
- * for no system call filter sees what passes through it.
+ * to be taken. The ring can read, write, sync and fallocate, and nothing else
+ * (IORING_REGISTER_RESTRICTIONS), for no system call filter sees what passes through it.
  */
 #pragma once
 
@@ -26,7 +26,7 @@
 struct uring;
 struct uring_user;
 
-enum uring_kind { URING_READ, URING_WRITE, URING_SYNC };
+enum uring_kind { URING_READ, URING_WRITE, URING_SYNC, URING_ALLOCATE };
 
 /* A request. The caller's, who keeps it and its buffers as they are until it has ended. */
 struct uring_op {
@@ -35,11 +35,13 @@ struct uring_op {
 	const struct iovec *iov;
 	size_t nr_iov;
 	uint64_t offset;
+	uint64_t len; /* URING_ALLOCATE: instead of iov */
+	int mode;     /* FALLOC_FL_* */
 	bool durable; /* a write that is on stable storage when it ends */
 
 	struct uring_user *user;
 	struct uring_op *next; /* in what uring_take returns */
-	int res;	       /* when it has ended: bytes, or -errno */
+	int res;	       /* when it has ended: bytes (0 without iov), or -errno */
 };
 
 /* Whose requests. The caller sets lock, ended and ctx; the rest belongs to uring.c. */

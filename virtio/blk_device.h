@@ -58,9 +58,12 @@ struct blk_slot {
 	struct uring_op op;
 	struct blk_slot *next; /* of those that are free */
 	struct blk_request req;
-	struct blk_io io;		   /* what is left */
-	uint64_t nr_bytes;		   /* that were handed over */
-	struct iovec iov[VQ_SIZE_MAX + 1]; /* one buffer may be cut in two by a slice */
+	struct blk_io io;  /* what is left */
+	uint64_t nr_bytes; /* of reads and writes, that were handed over */
+	union {
+		struct iovec iov[VQ_SIZE_MAX + 1]; /* one buffer may be cut in two by a slice */
+		struct virtio_blk_discard_write_zeroes trim[BLK_TRIM_SEGS];
+	};
 };
 
 struct blk {
@@ -94,6 +97,44 @@ static inline struct blk *to_blk(struct virtio_dev *dev)
 	_Static_assert(offsetof(struct blk, dev) == 0, "dev is first");
 	return (struct blk *)(void *)dev;
 }
+
+static inline bool blk_is_trim(const struct blk_request *req)
+{
+	return req->type == VIRTIO_BLK_T_DISCARD || req->type == VIRTIO_BLK_T_WRITE_ZEROES;
+}
+
+/* blk_on_disk - whether @len bytes from @sector lie on the disk. */
+bool blk_on_disk(const struct blk *blk, uint64_t sector, uint64_t len);
+
+/* blk_writes_through - must a write be on stable storage when it is answered (5.2.5.2, 5.2.6.2)? */
+bool blk_writes_through(const struct blk *blk);
+
+/* blk_uses_ring - whether the ring takes what would have to wait. */
+bool blk_uses_ring(const struct blk *blk);
+
+/* blk_start - what slot->io says begins in the ring. */
+void blk_start(struct blk *blk, struct blk_slot *slot);
+
+/* blk_failed - nothing is left of @req but to answer it with @status. */
+void blk_failed(struct blk_request *req, uint8_t status);
+
+/*
+ * blk_begin_trim - copy the ranges of the trim in blk->chain and judge them all, before anything is
+ * done; @feature: what the driver has to have accepted. VIRTIO_BLK_S_*.
+ */
+uint8_t blk_begin_trim(struct blk *blk, unsigned int feature);
+
+/* blk_trim - do a range of blk->req, which has one. True: the ring has the rest of the request. */
+bool blk_trim(struct blk *blk);
+
+/*
+ * blk_next_range - a range of the trim in @slot has ended: begin the next in the ring, or make them
+ * all stable. False: all is done.
+ */
+bool blk_next_range(struct blk *blk, struct blk_slot *slot);
+
+/* blk_trim_status - the answer to a trim that ended with @ret, -errno. */
+uint8_t blk_trim_status(int ret);
 
 /* blk_queue_work - virtio_class.queue_work. */
 int blk_queue_work(struct virtio_dev *dev, unsigned int q);

@@ -7,6 +7,7 @@
  * Loop thread. virtio 1.2: 5.2.6.
  */
 #include <errno.h>
+#include <linux/falloc.h>
 #include <string.h>
 
 #include "virtio/blk_device.h"
@@ -19,17 +20,16 @@
 #define BLK_BYTES_PER_EVENT (256u << 10)
 
 /*
- * Whether @len bytes from @sector lie on the disk. The sum over all segments is judged, and
- * without adding: sector + length may wrap, and N segments may each fit where all together do not.
+ * The sum over all segments is judged, and without adding: sector + length may wrap, and N segments
+ * may each fit where all together do not.
  */
-static bool on_disk(const struct blk *blk, uint64_t sector, uint64_t len)
+bool blk_on_disk(const struct blk *blk, uint64_t sector, uint64_t len)
 {
 	return len % SECTOR_SIZE == 0 && sector <= blk->nr_sectors &&
 	       len / SECTOR_SIZE <= blk->nr_sectors - sector;
 }
 
-/* Whether a write has to be on stable storage when it is answered (5.2.5.2, 5.2.6.2). */
-static bool writes_through(const struct blk *blk)
+bool blk_writes_through(const struct blk *blk)
 {
 	if (!blk->writeback)
 		return false; /* an operator who chose Unsafe asked for speed */
@@ -42,7 +42,7 @@ static uint8_t begin_transfer(struct blk *blk, enum blk_op op, uint64_t sector, 
 {
 	struct blk_request *req = &blk->req;
 
-	if (!on_disk(blk, sector, len) || (op == BLK_OP_WRITE && blk->read_only))
+	if (!blk_on_disk(blk, sector, len) || (op == BLK_OP_WRITE && blk->read_only))
 		return VIRTIO_BLK_S_IOERR;
 	req->op = (uint8_t)op;
 	req->offset = sector * SECTOR_SIZE;
@@ -50,52 +50,17 @@ static uint8_t begin_transfer(struct blk *blk, enum blk_op op, uint64_t sector, 
 	return VIRTIO_BLK_S_OK;
 }
 
-/* One range of a trim: its flags decide first (5.2.6.2), then whether it may be done. */
-static uint8_t judge_range(const struct blk *blk, const struct virtio_blk_discard_write_zeroes *r)
-{
-	uint32_t flags = le32toh(r->flags), nr = le32toh(r->num_sectors);
-	bool zero = blk->req.type == VIRTIO_BLK_T_WRITE_ZEROES;
-
-	if (flags & ~(zero ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0u))
-		return VIRTIO_BLK_S_UNSUPP;
-	if (nr > (zero ? BLK_ZERO_SECTORS : BLK_TRIM_SECTORS) ||
-	    !on_disk(blk, le64toh(r->sector), (uint64_t)nr * SECTOR_SIZE))
-		return VIRTIO_BLK_S_IOERR;
-	return VIRTIO_BLK_S_OK;
-}
-
-/* Discard and write zeroes: copy the ranges and judge them all before anything is done. */
-static uint8_t begin_trim(struct blk *blk, unsigned int feature)
-{
-	struct vq_chain *c = &blk->chain;
-	size_t nr = c->readable_left / sizeof(blk->trim[0]);
-	uint8_t status = VIRTIO_BLK_S_OK;
-
-	if (!virtio_has(&blk->dev, feature))
-		return VIRTIO_BLK_S_UNSUPP;
-	/* Neither is offered for a disk that only can be read. */
-	if (nr == 0 || nr > BLK_TRIM_SEGS || c->readable_left % sizeof(blk->trim[0]) ||
-	    vq_chain_pull(c, blk->trim, nr * sizeof(blk->trim[0])))
-		return VIRTIO_BLK_S_IOERR;
-	for (size_t i = 0; i < nr && status == VIRTIO_BLK_S_OK; i++)
-		status = judge_range(blk, &blk->trim[i]);
-	if (status == VIRTIO_BLK_S_OK)
-		blk->req.left = nr;
-	return status;
-}
-
-/* Whether the ring takes what would have to wait. */
-static bool uses_ring(const struct blk *blk)
+bool blk_uses_ring(const struct blk *blk)
 {
 	return blk->wait.ring && (blk->eager || !blk->engine.never_waits);
 }
 
-static void start(struct blk *blk, struct blk_slot *slot)
+void blk_start(struct blk *blk, struct blk_slot *slot)
 {
 	static const enum uring_kind kind[] = {
-		[BLK_OP_READ] = URING_READ,
-		[BLK_OP_WRITE] = URING_WRITE,
-		[BLK_OP_FLUSH] = URING_SYNC,
+		[BLK_OP_READ] = URING_READ,	[BLK_OP_WRITE] = URING_WRITE,
+		[BLK_OP_FLUSH] = URING_SYNC,	[BLK_OP_DISCARD] = URING_ALLOCATE,
+		[BLK_OP_ZERO] = URING_ALLOCATE, [BLK_OP_ZERO_UNMAP] = URING_ALLOCATE,
 	};
 	const struct blk_io *io = &slot->io;
 
@@ -105,6 +70,9 @@ static void start(struct blk *blk, struct blk_slot *slot)
 		.iov = io->iov,
 		.nr_iov = io->nr_iov,
 		.offset = io->offset,
+		.len = io->len,
+		.mode = FALLOC_FL_KEEP_SIZE |
+			(io->op == BLK_OP_ZERO ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE),
 		.durable = io->durable,
 	};
 	uring_start(&blk->wait, &slot->op);
@@ -134,7 +102,7 @@ static int hand_over(struct blk *blk, const struct blk_io *io, uint64_t rest)
 	slot->io.len = io->len + rest;
 	slot->nr_bytes = req->left;
 	*req = (struct blk_request){ .busy = false };
-	start(blk, slot);
+	blk_start(blk, slot);
 	return 0;
 }
 
@@ -144,7 +112,7 @@ static uint8_t run_flush(struct blk *blk)
 
 	if (!virtio_has(&blk->dev, VIRTIO_BLK_F_FLUSH))
 		return VIRTIO_BLK_S_UNSUPP;
-	if (uses_ring(blk)) {
+	if (blk_uses_ring(blk)) {
 		io.iov = blk->iov;
 		return hand_over(blk, &io, 0) ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
 	}
@@ -178,20 +146,15 @@ static uint8_t judge(struct blk *blk, uint64_t sector)
 	case VIRTIO_BLK_T_OUT:
 		return begin_transfer(blk, BLK_OP_WRITE, sector, c->readable_left);
 	case VIRTIO_BLK_T_DISCARD:
-		return begin_trim(blk, VIRTIO_BLK_F_DISCARD);
+		return blk_begin_trim(blk, VIRTIO_BLK_F_DISCARD);
 	case VIRTIO_BLK_T_WRITE_ZEROES:
-		return begin_trim(blk, VIRTIO_BLK_F_WRITE_ZEROES);
+		return blk_begin_trim(blk, VIRTIO_BLK_F_WRITE_ZEROES);
 	case VIRTIO_BLK_T_FLUSH:
 	case VIRTIO_BLK_T_GET_ID:
 		return VIRTIO_BLK_S_OK;
 	default:
 		return VIRTIO_BLK_S_UNSUPP;
 	}
-}
-
-static bool is_trim(const struct blk_request *req)
-{
-	return req->type == VIRTIO_BLK_T_DISCARD || req->type == VIRTIO_BLK_T_WRITE_ZEROES;
 }
 
 /*
@@ -221,7 +184,7 @@ static int begin(struct blk *blk, unsigned int q)
 	req->start_us = blk->now_us;
 	req->status = judge(blk, le64_get(header + offsetof(struct virtio_blk_outhdr, sector)));
 	/* Only bytes that will be moved are charged; a refused request costs its operation. */
-	if (!virtio_admit(&blk->dev, 0, is_trim(req) ? 0 : req->left)) {
+	if (!virtio_admit(&blk->dev, 0, blk_is_trim(req) ? 0 : req->left)) {
 		req->busy = false;
 		vq_unpop(vq, c);
 		blk->held |= 1u << q;
@@ -234,32 +197,10 @@ static int begin(struct blk *blk, unsigned int q)
 	return 0;
 }
 
-static void failed(struct blk_request *req, uint8_t status)
+void blk_failed(struct blk_request *req, uint8_t status)
 {
 	req->status = status;
 	req->left = 0;
-}
-
-/* One range of a trim. */
-static void trim(struct blk *blk)
-{
-	struct blk_request *req = &blk->req;
-	const struct virtio_blk_discard_write_zeroes *r = &blk->trim[--req->left];
-	struct blk_io io = {
-		.op = BLK_OP_DISCARD,
-		.durable = writes_through(blk),
-		.offset = le64toh(r->sector) * SECTOR_SIZE,
-		.len = (uint64_t)le32toh(r->num_sectors) * SECTOR_SIZE,
-	};
-	int ret;
-
-	if (io.len == 0)
-		return;
-	if (req->type == VIRTIO_BLK_T_WRITE_ZEROES)
-		io.op = r->flags ? BLK_OP_ZERO_UNMAP : BLK_OP_ZERO;
-	ret = blk_engine_run(&blk->engine, &io);
-	if (ret)
-		failed(req, ret == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR);
 }
 
 /* Transfer up to @budget bytes of the request. Returns the bytes it took. */
@@ -274,25 +215,25 @@ static uint64_t transfer(struct blk *blk, uint64_t budget)
 				 &io->nr_iov, VQ_SIZE_MAX);
 
 	if (n <= 0) {
-		failed(req, VIRTIO_BLK_S_IOERR);
+		blk_failed(req, VIRTIO_BLK_S_IOERR);
 		return want;
 	}
 	io->op = (enum blk_op)req->op;
-	io->durable = !in && writes_through(blk);
+	io->durable = !in && blk_writes_through(blk);
 	io->offset = req->offset;
 	io->len = (uint64_t)n;
 	io->iov = blk->iov;
-	if (!uses_ring(blk))
+	if (!blk_uses_ring(blk))
 		ret = blk_engine_run(&blk->engine, io);
 	else if (!blk->eager)
 		ret = blk_engine_try(&blk->engine, io);
-	if (ret == -EAGAIN && uses_ring(blk)) {
+	if (ret == -EAGAIN && blk_uses_ring(blk)) {
 		ret = hand_over(blk, io, req->left - (uint64_t)n);
 		if (ret == 0)
 			return 0;
 	}
 	if (ret) {
-		failed(req, VIRTIO_BLK_S_IOERR);
+		blk_failed(req, VIRTIO_BLK_S_IOERR);
 		return want;
 	}
 	req->offset += (uint64_t)n;
@@ -306,10 +247,10 @@ static uint64_t transfer(struct blk *blk, uint64_t budget)
 /* A slice of the request. Returns what it took of the event's budget. */
 static uint64_t step(struct blk *blk, uint64_t budget)
 {
-	if (!is_trim(&blk->req))
+	if (!blk_is_trim(&blk->req))
 		return transfer(blk, budget);
-	trim(blk);
-	return budget; /* a range may be long: one per event */
+	/* a range may be long: one per event */
+	return blk_trim(blk) ? 0 : budget;
 }
 
 static void count(struct blk_done *done, uint64_t start_us)
@@ -482,7 +423,7 @@ static bool has_no_means(const struct blk *blk, int res)
 static int take_back(struct blk *blk, struct blk_slot *slot)
 {
 	struct blk_request *req = &slot->req;
-	bool in = slot->io.op == BLK_OP_READ, flush = slot->io.op == BLK_OP_FLUSH;
+	bool in = slot->io.op == BLK_OP_READ, moves = in || slot->io.op == BLK_OP_WRITE;
 	int res = slot->op.res, ret = 0;
 
 	_Static_assert(offsetof(struct blk_slot, op) == 0, "op is first");
@@ -490,17 +431,20 @@ static int take_back(struct blk *blk, struct blk_slot *slot)
 	if (answers(blk)) {
 		if (res > 0)
 			blk_io_advance(&slot->io, (uint64_t)res);
-		else if (res == 0 && !flush)
+		else if (res == 0 && moves)
 			res = -EIO; /* the file was cut; do not invent zeroes */
-		else if (has_no_means(blk, res))
+		else if (has_no_means(blk, res) || (res == -EOPNOTSUPP && blk_is_trim(req)))
 			res = blk_engine_run(&blk->engine, &slot->io);
 		if (res > 0 && slot->io.len > 0) {
-			start(blk, slot);
+			blk_start(blk, slot);
 			return 0;
 		}
+		if (res == 0 && blk_is_trim(req) && blk_next_range(blk, slot))
+			return 0;
 		if (res < 0) {
-			failed(req, VIRTIO_BLK_S_IOERR);
-		} else if (flush) {
+			blk_failed(req,
+				   blk_is_trim(req) ? blk_trim_status(res) : VIRTIO_BLK_S_IOERR);
+		} else if (req->type == VIRTIO_BLK_T_FLUSH) {
 			metric_inc(&blk->metrics.flush_count);
 		} else {
 			metric_add(in ? &blk->metrics.read_bytes : &blk->metrics.write_bytes,

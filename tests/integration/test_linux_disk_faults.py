@@ -220,6 +220,45 @@ def test_device_errors(mote: Start, guest: Guests, folder: Path, broken: Path, e
     assert "bad" not in said
 
 
+@pytest.fixture
+def freezer(folder: Path, loop_device: Device) -> Iterator[Path]:
+    """A file system that the test may freeze: whoever changes it then waits until it is thawed."""
+    where, image = folder / "freezer", folder / "freezer.raw"
+    with image.open("wb") as file:
+        file.truncate(32 * MIB)
+    device = loop_device(image)
+    run("mke2fs", "-q", "-t", "ext4", device)
+    where.mkdir()
+    run("mount", device, where)
+    yield where
+    subprocess.run(["fsfreeze", "-u", str(where)], check=False, capture_output=True)
+    run("umount", "-l", where)
+
+
+@pytest.mark.native_ok
+def test_discard_that_waits(mote: Start, tiny: Callable[[str], Path], folder: Path, freezer: Path) -> None:
+    """A discard that the host cannot do yet holds up neither the API nor the guest's console, and is done in the end."""
+    disk, other = freezer / "disk.raw", folder / "other.raw"
+    for file in (disk, other):
+        file.write_bytes(b"x" * 8 * MIB)
+    vm = mote(terminal=True)
+    vm.api.machine(1, 64)
+    vm.api.must("PUT", "/drives/d0", {"drive_id": "d0", "is_root_device": False, **drive(disk)})
+    vm.api.must("PUT", "/drives/d1", {"drive_id": "d1", "is_root_device": False, **drive(other)})
+    vm.api.boot_source(tiny("trim"))
+    vm.api.start()
+    vm.wait_text("ready")
+    run("fsfreeze", "-f", freezer)
+    vm.type("x")
+    vm.wait_text("asked")
+    for _ in range(3):
+        vm.api.must("PATCH", "/drives/d1", {"drive_id": "d1", "path_on_host": str(other)})
+    assert "trimmed" not in vm.text
+    run("fsfreeze", "-u", freezer)
+    assert "trimmed" in vm.wait_end()
+    assert disk.read_bytes() == b"x" * MIB + bytes(4 * MIB) + b"x" * 3 * MIB
+
+
 @pytest.mark.linux_guest(seconds=25)
 @both
 def test_exchange_under_load(mote: Start, guest: Guests, folder: Path, loop_device: Device, engine: str) -> None:

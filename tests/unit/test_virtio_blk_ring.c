@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -102,7 +103,7 @@ static bool wait_used(uint32_t *id, uint32_t *len)
 /* Offer a request in descriptors @i.. with its status at STATUS + @i. */
 static void offer(uint16_t i, uint32_t type, uint64_t sector, uint64_t data, uint32_t len)
 {
-	uint16_t dir = type == VIRTIO_BLK_T_OUT ? 0 : WRITE;
+	uint16_t dir = type == VIRTIO_BLK_T_IN ? WRITE : 0;
 	uint8_t raw[16] = { 0 }, mark = 0x77;
 
 	le32_put(raw, type);
@@ -378,6 +379,121 @@ static void break_call(unsigned int nr, unsigned int error)
 	cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog), 0);
 }
 
+#define NR_RANGES 3u
+
+/* A trim of sectors 8 to 15, none, and 24 to 31, of which the last is the first to be begun. */
+static void offer_trim(uint32_t type)
+{
+	uint8_t raw[NR_RANGES][16] = { 0 };
+
+	for (unsigned int i = 0; i < NR_RANGES; i++) {
+		le64_put(raw[i], 8 + 8 * i);
+		le32_put(raw[i] + 8, i == 1 ? 0 : 8);
+	}
+	rig_put(r, RIG_DATA, raw, sizeof(raw));
+	offer(0, type, 0, RIG_DATA, sizeof(raw));
+	rig_kick(r, 0);
+	rig_run(r, 100);
+	cr_assert_eq(blk->wait.nr_in_flight, 1);
+	cr_assert_not(rig_used(r, 0, NULL, NULL));
+}
+
+/* Whether range @i of offer_trim is zeroes, and its neighbours are as they were. */
+static bool is_zero(unsigned int i, int file)
+{
+	uint8_t got[10];
+
+	for (unsigned int k = 0; k < sizeof(got); k++)
+		cr_assert_eq(pread(file, &got[k], 1, (7 + 8 * (off_t)i + k) * 512 + 100), 1);
+	cr_assert_eq(got[0], 7 + 8 * i);
+	cr_assert_eq(got[9], 16 + 8 * i);
+	for (unsigned int k = 1; k < 9; k++)
+		cr_assert(got[k] == (got[1] ? 7 + 8 * i + k : 0));
+	return !got[1];
+}
+
+static void answered(uint8_t status)
+{
+	uint32_t used;
+
+	cr_assert(wait_used(NULL, &used));
+	cr_assert_eq(rig_get8(r, STATUS), status);
+	cr_assert_eq(used, 1);
+	cr_assert_eq(blk->wait.nr_in_flight, 0);
+}
+
+Test(virtio_blk_ring, trims)
+{
+	offer_trim(VIRTIO_BLK_T_DISCARD);
+	answered(VIRTIO_BLK_S_OK);
+	cr_assert(is_zero(0, fd) && is_zero(2, fd));
+	cr_assert_eq(metric_get(&blk_metrics(blk)->write_bytes), 0);
+	cr_assert_eq(metric_get(&blk_metrics(blk)->flush_count), 0);
+}
+
+/* Drivers that write through expect a trim to be stable, too: a sync ends it, which fails here. */
+Test(virtio_blk_ring, durable_trims)
+{
+	blk->dev.config[offsetof(struct virtio_blk_config, wce)] = 0;
+	offer_trim(VIRTIO_BLK_T_WRITE_ZEROES);
+	answered(VIRTIO_BLK_S_OK);
+	cr_assert(is_zero(0, fd) && is_zero(2, fd));
+	cr_assert_eq(metric_get(&blk_metrics(blk)->flush_count), 0);
+	for (unsigned int through = 0; through < 2; through++) {
+		const uint8_t one_sector[16] = { [8] = 1 };
+
+		blk->dev.config[offsetof(struct virtio_blk_config, wce)] = !through;
+		rig_put(r, RIG_DATA, one_sector, sizeof(one_sector));
+		offer(0, VIRTIO_BLK_T_DISCARD, 0, RIG_DATA, sizeof(one_sector));
+		rig_kick(r, 0);
+		rig_run(r, 100);
+		blk->engine.fd = wire[0];
+		answered(through ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
+		blk->engine.fd = fd;
+	}
+}
+
+/* A file in memory has no zeroes of its own: they are written. */
+Test(virtio_blk_ring, trims_by_hand)
+{
+	int file = memfd_create("disk", MFD_CLOEXEC);
+	uint8_t sector[512];
+
+	for (unsigned int i = 0; i < 64; i++) {
+		memset(sector, (int)i, sizeof(sector));
+		cr_assert_eq(write(file, sector, sizeof(sector)), sizeof(sector));
+	}
+	blk->engine.fd = file;
+	offer_trim(VIRTIO_BLK_T_WRITE_ZEROES);
+	answered(VIRTIO_BLK_S_OK);
+	cr_assert(is_zero(0, file) && is_zero(2, file));
+	blk->engine.fd = wire[0];
+	offer_trim(VIRTIO_BLK_T_DISCARD);
+	answered(VIRTIO_BLK_S_IOERR);
+	close(file);
+}
+
+/* After a reset no range is begun; before another file is used all of them are done. */
+Test(virtio_blk_ring, trims_end)
+{
+	bool over;
+
+	offer_trim(VIRTIO_BLK_T_DISCARD);
+	reset(&over);
+	cr_assert_eq(blk->wait.nr_in_flight, 0);
+	cr_assert_eq(rig_get8(r, STATUS), 0x77);
+	cr_assert(is_zero(2, fd));
+	cr_assert_not(is_zero(0, fd));
+	rig_boot(r, ALL, 256);
+	offer_trim(VIRTIO_BLK_T_DISCARD);
+	pthread_mutex_lock(&r->lock);
+	cr_assert_eq(blk_set_file(blk, fd, NULL), 0);
+	pthread_mutex_unlock(&r->lock);
+	cr_assert(rig_used(r, 0, NULL, NULL));
+	cr_assert_eq(rig_get8(r, STATUS), VIRTIO_BLK_S_OK);
+	cr_assert(is_zero(0, fd));
+}
+
 /* A host out of memory takes nothing into the ring: the disk does it all by itself. */
 Test(virtio_blk_ring, no_means)
 {
@@ -390,6 +506,9 @@ Test(virtio_blk_ring, no_means)
 	cr_assert_eq(request(VIRTIO_BLK_T_FLUSH, 0, 0, NULL), VIRTIO_BLK_S_OK);
 	cr_assert_eq(metric_get(&blk_metrics(blk)->flush_count), 1);
 	read_eighty();
+	offer_trim(VIRTIO_BLK_T_DISCARD);
+	answered(VIRTIO_BLK_S_OK);
+	cr_assert(is_zero(0, fd) && is_zero(2, fd));
 }
 
 /* Two vCPUs reset while one request is out: both wait, and it is not answered. */
