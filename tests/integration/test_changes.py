@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -114,9 +115,12 @@ def test_direct(mote: Start, tiny: Tiny, folder: Path) -> None:
 
     def ways() -> list[int]:
         """The flags with which the file is open."""
-        infos = Path(f"/proc/{vm.process.pid}/fdinfo")
-        names = [fd.name for fd in Path(f"/proc/{vm.process.pid}/fd").iterdir() if os.readlink(fd) == f"{folder}/disk"]
-        return [int((infos / name).read_text().split("flags:")[1].split()[0], 8) for name in names]
+        infos, found = Path(f"/proc/{vm.process.pid}/fdinfo"), []
+        for fd in Path(f"/proc/{vm.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # a connection that was just closed
+                if os.readlink(fd) == f"{folder}/disk":
+                    found.append(int((infos / fd.name).read_text().split("flags:")[1].split()[0], 8))
+        return found
 
     assert [flags & os.O_DIRECT for flags in ways()] == [os.O_DIRECT]
     assert drive(vm)["path_on_host"] == path
