@@ -46,7 +46,9 @@ COMMON  := -std=gnu11 $(WARN) $(DEFS) -MMD -MP
 # Release: musl's headers first, the kernel's only for what musl does not have.
 MUSL    := /usr/lib/$(ARCH)-linux-musl
 HARDEN  := -fstack-protector-strong -ftrivial-auto-var-init=zero
-R_FLAGS := $(COMMON) -Oz -g -fPIE -flto -ffunction-sections -fdata-sections \
+# Two optimisations that -Oz leaves on, and that take 1 KB to save a load here and there.
+R_SMALL := caller-saves move-loop-invariants
+R_FLAGS := $(COMMON) -Oz $(R_SMALL:%=-fno-%) -g -fPIE -flto -ffunction-sections -fdata-sections \
 	-fno-asynchronous-unwind-tables -fno-unwind-tables $(HARDEN) \
 	-nostdinc -isystem /usr/include/$(ARCH)-linux-musl -isystem $(shell $(CC) -print-file-name=include) \
 	-idirafter /usr/include -idirafter /usr/include/$(ARCH)-linux-gnu
@@ -81,7 +83,7 @@ $(B)/release/mote $(B)/release/mote-jailer: %: %.debug
 # What runs for each frame, request and event: here speed is worth some KB.
 R_HOT   := $(addprefix $(B)/release/,virtio/queue.o virtio/chain.o virtio/net_rx.o base/mem.o)
 # Padding before functions and loops buys nothing here and is 1 KB; nor does inlining what does not say so, 1 KB.
-$(R_HOT): R_FLAGS += -O2 -fno-inline-functions -falign-functions=1 -falign-jumps=1 -falign-loops=1 -falign-labels=1
+$(R_HOT): R_FLAGS += -O2 $(R_SMALL:%=-f%) -fno-inline-functions -falign-functions=1 -falign-jumps=1 -falign-loops=1 -falign-labels=1
 # Callers must not see that locks leave alone what they guard, or they would keep it in registers.
 $(B)/release/base/locks.o: R_FLAGS += -fno-lto
 $(B)/release/%.o: %.c Makefile
