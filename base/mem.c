@@ -45,8 +45,7 @@ struct mem {
 /* The one translation. NULL unless [a, a+len) lies inside a single region. */
 static inline uint8_t *mem_host(const struct mem *m, gpa_t a, uint64_t len)
 {
-	for (size_t i = 0; i < m->nr; i++) {
-		const struct mem_region *r = &m->region[i];
+	for (const struct mem_region *r = m->region; r < m->region + m->nr; r++) {
 		uint64_t offset = a.v - r->base;
 
 		/* a.v below base makes offset huge; the second test cannot wrap after the first. */
@@ -286,27 +285,12 @@ COLD int mem_store16(struct mem *m, gpa_t a, uint16_t v)
 	return 0;
 }
 
-int mem_iov(const struct mem *m, gpa_t a, uint64_t len, struct iovec *iov, size_t *nr, size_t max)
+int mem_iov(const struct mem *m, gpa_t a, uint64_t len, struct iovec *out)
 {
 	uint8_t *p = mem_host(m, a, len);
 
-	if (!p)
-		return -EFAULT;
-	if (len == 0)
-		return 0;
-	if (*nr > 0) {
-		struct iovec *last = &iov[*nr - 1];
-
-		if ((uint8_t *)last->iov_base + last->iov_len == p) {
-			last->iov_len += len;
-			return 0;
-		}
-	}
-	if (*nr >= max)
-		return -E2BIG;
-	iov[*nr] = (struct iovec){ .iov_base = p, .iov_len = len };
-	(*nr)++;
-	return 0;
+	*out = (struct iovec){ .iov_base = p, .iov_len = p ? len : 0 };
+	return p ? 0 : -EFAULT;
 }
 
 COLD static int copy_file(struct mem *m, gpa_t a, int fd, uint64_t offset, uint64_t len,

@@ -189,10 +189,9 @@ int mem_store16(struct mem *m, gpa_t a, uint16_t v);
 
 /*
  * mem_iov - describe [a, a+len) for preadv/pwritev/readv/writev.
- * Appends to @iov at @*nr (capacity @max); a range that continues the previous entry is merged.
- * The pointers stay valid until mem_destroy. 0, -EFAULT, or -E2BIG when @iov is full.
+ * *out stays valid until mem_destroy. 0, or -EFAULT and an entry of no bytes.
  */
-int mem_iov(const struct mem *m, gpa_t a, uint64_t len, struct iovec *iov, size_t *nr, size_t max);
+int mem_iov(const struct mem *m, gpa_t a, uint64_t len, struct iovec *out);
 
 /*
  * mem_map_file - put @len bytes of @fd from @offset at guest address @a.

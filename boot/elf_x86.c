@@ -307,8 +307,7 @@ static int copy_range(struct mem *m, const struct kernel_file *f, uint64_t addr,
 		      uint64_t len, struct err *e)
 {
 	struct iovec iov;
-	size_t nr = 0;
-	int r = mem_iov(m, GPA(addr), len, &iov, &nr, 1);
+	int r = mem_iov(m, GPA(addr), len, &iov);
 
 	if (!r)
 		r = fd_pread_all(f->fd, iov.iov_base, iov.iov_len, offset);

@@ -40,7 +40,7 @@ struct blk_request {
 	uint32_t writable; /* bytes that it can write to, the status included */
 	uint64_t offset;   /* bytes from the start of the disk */
 	uint64_t left;	   /* bytes of data, or ranges of a trim, still to do */
-	gpa_t status_at;
+	struct mem_span status_at;
 	uint64_t start_us;
 };
 

@@ -89,10 +89,9 @@ static int hand_over(struct blk *blk, const struct blk_io *io, uint64_t rest)
 	size_t nr = 0;
 
 	memcpy(slot->iov, io->iov, io->nr_iov * sizeof(slot->iov[0]));
-	if (rest &&
-	    vq_chain_iov(&blk->chain, io->op == BLK_OP_READ ? VQ_WRITABLE : VQ_READABLE, rest,
-			 slot->iov + io->nr_iov, &nr,
-			 sizeof(slot->iov) / sizeof(slot->iov[0]) - io->nr_iov) != (int64_t)rest)
+	if (rest && vq_chain_iov(&blk->chain, io->op == BLK_OP_READ ? VQ_WRITABLE : VQ_READABLE,
+				 rest, slot->iov + io->nr_iov, &nr,
+				 sizeof(slot->iov) / sizeof(slot->iov[0]) - io->nr_iov) != rest)
 		return -EIO;
 	blk->free = slot->next;
 	slot->req = *req;
@@ -211,24 +210,24 @@ static uint64_t transfer(struct blk *blk, uint64_t budget)
 	struct blk_io *io = &blk->io;
 	uint64_t want = req->left < budget ? req->left : budget;
 	int ret = -EAGAIN;
-	int64_t n = vq_chain_iov(&blk->chain, in ? VQ_WRITABLE : VQ_READABLE, want, blk->iov,
-				 &io->nr_iov, VQ_SIZE_MAX);
+	uint64_t n = vq_chain_iov(&blk->chain, in ? VQ_WRITABLE : VQ_READABLE, want, blk->iov,
+				  &io->nr_iov, VQ_SIZE_MAX);
 
-	if (n <= 0) {
+	if (n == 0) {
 		blk_failed(req, VIRTIO_BLK_S_IOERR);
 		return want;
 	}
 	io->op = (enum blk_op)req->op;
 	io->durable = !in && blk_writes_through(blk);
 	io->offset = req->offset;
-	io->len = (uint64_t)n;
+	io->len = n;
 	io->iov = blk->iov;
 	if (!blk_uses_ring(blk))
 		ret = blk_engine_run(&blk->engine, io);
 	else if (!blk->eager)
 		ret = blk_engine_try(&blk->engine, io);
 	if (ret == -EAGAIN && blk_uses_ring(blk)) {
-		ret = hand_over(blk, io, req->left - (uint64_t)n);
+		ret = hand_over(blk, io, req->left - n);
 		if (ret == 0)
 			return 0;
 	}
@@ -236,12 +235,12 @@ static uint64_t transfer(struct blk *blk, uint64_t budget)
 		blk_failed(req, VIRTIO_BLK_S_IOERR);
 		return want;
 	}
-	req->offset += (uint64_t)n;
-	req->left -= (uint64_t)n;
+	req->offset += n;
+	req->left -= n;
 	if (in)
 		req->written += (uint32_t)n;
-	metric_add(in ? &blk->metrics.read_bytes : &blk->metrics.write_bytes, (uint64_t)n);
-	return (uint64_t)n;
+	metric_add(in ? &blk->metrics.read_bytes : &blk->metrics.write_bytes, n);
+	return n;
 }
 
 /* A slice of the request. Returns what it took of the event's budget. */
@@ -295,7 +294,7 @@ static void account(struct blk *blk)
 static int finish(struct blk *blk, struct blk_request *req)
 {
 	/* After an error the status is not next to what was written, which len counts (2.7.8.2). */
-	if (mem_write(blk->dev.host.mem, req->status_at, &req->status, 1) == 0 &&
+	if (mem_span_write(&req->status_at, 0, &req->status, 1) == 0 &&
 	    req->written == req->writable - 1)
 		req->written++;
 	req->busy = false;

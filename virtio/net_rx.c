@@ -72,7 +72,7 @@ static int rx_refill(struct net_pair *p, bool mergeable)
 	while (rx_wants_buffer(p, mergeable)) {
 		struct net_rx_buf *buf = &p->rx_buf[p->nr_rx];
 		size_t nr_iov;
-		int64_t len;
+		uint64_t len;
 		int ret = vq_pop(vq, &p->net->chain);
 
 		if (ret <= 0)
@@ -82,8 +82,6 @@ static int rx_refill(struct net_pair *p, bool mergeable)
 		/* Longer buffers are cut: the rest of them is never needed. */
 		len = vq_chain_iov(&p->net->chain, VQ_WRITABLE, NET_RX_MAX,
 				   p->rx_iov + p->nr_rx_iov, &nr_iov, VQ_SIZE_MAX);
-		if (len < 0)
-			return vq_refuse(vq, "receive buffer is not in RAM");
 		*buf = (struct net_rx_buf){ .head = p->net->chain.head, .len = (uint32_t)len };
 		p->nr_rx++;
 		rx_append(p, nr_iov);

@@ -130,7 +130,7 @@ static bool tx_frame(const struct net_pair *p, uint32_t len)
 	}
 	net->tx_iov[0] = (struct iovec){ head + start, sizeof(head) - start };
 	if (vq_chain_iov(c, VQ_READABLE, len - NET_FRAME_MIN, net->tx_iov + 1, &nr_iov,
-			 VQ_SIZE_MAX) != (int64_t)len - NET_FRAME_MIN)
+			 VQ_SIZE_MAX) != len - NET_FRAME_MIN)
 		return false;
 	tx_write(p, nr_iov + 1, len);
 	return true;

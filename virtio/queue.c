@@ -37,11 +37,14 @@ struct desc {
 /* Where a walk along a chain stands: in the queue's own table or in an indirect one. */
 struct walk {
 	struct mem_span table;
-	uint32_t nr;	  /* entries of this table */
-	uint32_t nr_max;  /* longest chain that ends in this table */
+	uint32_t nr;	 /* entries of this table */
+	uint32_t nr_max; /* longest chain that ends in this table */
 	uint32_t nr_seen; /* descriptors so far, over both tables */
 	bool indirect;
-	uint64_t nr_bytes; /* sum over the chain */
+	bool writable;	     /* the side that is being walked */
+	uint64_t nr_bytes;   /* of this side */
+	struct iovec *first; /* segment of this side */
+	struct iovec *seg;   /* where the next one goes */
 };
 
 void vq_init(struct vq *vq, struct mem *mem)
@@ -106,17 +109,19 @@ static int vq_look(struct vq *vq)
 
 static int desc_read(const struct walk *w, uint32_t i, struct desc *d)
 {
-	uint8_t raw[DESC_BYTES];
-	int ret = mem_span_read(&w->table, (uint64_t)DESC_BYTES * i, raw, sizeof(raw));
+	uint64_t addr, rest;
+	const uint8_t *raw = mem_span_at(&w->table, (uint64_t)DESC_BYTES * i, DESC_BYTES);
 
-	if (ret)
-		return ret;
-	d->addr = GPA(le64_get(raw));
-	d->len = le32_get(raw + 8);
-	d->flags = le16_get(raw + 12);
-	d->next = le16_get(raw + 14);
+	if (!raw)
+		return -EFAULT;
+	addr = le64_get(raw);
+	rest = le64_get(raw + 8);
 	/* From here on only the copy counts: the compiler may not read the table again. */
 	atomic_signal_fence(memory_order_acq_rel);
+	d->addr = GPA(addr);
+	d->len = (uint32_t)rest;
+	d->flags = (uint16_t)(rest >> 32);
+	d->next = (uint16_t)(rest >> 48);
 	return 0;
 }
 
@@ -138,34 +143,58 @@ static int walk_indirect(struct vq *vq, struct walk *w, const struct desc *d)
 	return 0;
 }
 
-/* Append one buffer to the chain. */
+/* Append one buffer: judged and found in RAM here, once. There is room, for walk_chain counts. */
 static int walk_buffer(struct vq *vq, struct walk *w, const struct desc *d, struct vq_chain *c)
 {
 	bool writable = d->flags & VRING_DESC_F_WRITE;
 
-	if (!writable && c->nr_writable)
-		return vq_refuse(vq, "readable descriptor after a writable one");
-	w->nr_bytes += d->len;
-	if (w->nr_bytes > UINT64_C(1) << 32)
-		return vq_refuse(vq, "chain longer than 4 GiB");
-	if (d->len == 0)
-		return 0;
-	if (!mem_valid(vq->mem, d->addr, d->len))
-		return vq_refuse(vq, "buffer is not in RAM");
-	c->seg[c->nr_readable + c->nr_writable] = (struct vq_seg){ .addr = d->addr, .len = d->len };
-	if (writable) {
-		c->nr_writable++;
-		c->writable_left += d->len;
-	} else {
-		c->nr_readable++;
-		c->readable_left += d->len;
+	if (writable != w->writable) {
+		if (!writable)
+			return vq_refuse(vq, "readable descriptor after a writable one");
+		w->writable = true;
+		c->readable_left = w->nr_bytes;
+		w->nr_bytes = 0;
+		w->first = w->seg;
 	}
+	if (mem_iov(vq->mem, d->addr, d->len, w->seg))
+		return vq_refuse(vq, "buffer is not in RAM");
+	w->nr_bytes += d->len;
+	if (w->seg > w->first &&
+	    (uint8_t *)w->seg[-1].iov_base + w->seg[-1].iov_len == w->seg->iov_base)
+		w->seg[-1].iov_len += d->len;
+	else
+		w->seg++;
+	return 0;
+}
+
+/* The last descriptor was seen. */
+static int walk_end(struct vq *vq, const struct walk *w, struct vq_chain *c)
+{
+	size_t before = (size_t)(w->first - c->seg);
+
+	if (w->writable) {
+		c->writable_left = w->nr_bytes;
+	} else {
+		c->readable_left = w->nr_bytes;
+		before = (size_t)(w->seg - c->seg);
+	}
+	c->rd = 0;
+	c->wr = before;
+	c->nr = (size_t)(w->seg - c->seg);
+	if (c->readable_left + c->writable_left > UINT64_C(1) << 32)
+		return vq_refuse(vq, "chain longer than 4 GiB");
 	return 0;
 }
 
 static int walk_chain(struct vq *vq, uint16_t head, struct vq_chain *c)
 {
-	struct walk w = { .table = vq->desc, .nr = vq->ring.size, .nr_max = vq->ring.size };
+	struct walk w = {
+		.table = vq->desc,
+		.nr = vq->ring.size,
+		.nr_max = vq->ring.size,
+		.first = c->seg,
+		.seg = c->seg,
+	};
 	uint16_t known = VRING_DESC_F_NEXT | VRING_DESC_F_WRITE;
 	uint32_t i = head;
 	struct desc d;
@@ -190,11 +219,11 @@ static int walk_chain(struct vq *vq, uint16_t head, struct vq_chain *c)
 			i = 0;
 			continue;
 		}
-		ret = walk_buffer(vq, &w, &d, c);
+		ret = d.len ? walk_buffer(vq, &w, &d, c) : 0;
 		if (ret)
 			return ret;
 		if (!(d.flags & VRING_DESC_F_NEXT))
-			return 0;
+			return walk_end(vq, &w, c);
 		i = d.next;
 	}
 }
@@ -225,18 +254,12 @@ int vq_pop(struct vq *vq, struct vq_chain *c)
 	if (vq->in_flight[head / 64] & UINT64_C(1) << head % 64)
 		return vq_refuse(vq, "chain head is already in flight");
 
-	c->mem = vq->mem;
 	c->head = head;
-	c->nr_readable = 0;
-	c->nr_writable = 0;
 	c->readable_left = 0;
 	c->writable_left = 0;
 	ret = walk_chain(vq, head, c);
 	if (ret)
 		return ret;
-	c->rd = (struct vq_cursor){ .seg = 0 };
-	c->wr = (struct vq_cursor){ .seg = c->nr_readable };
-
 	vq->in_flight[head / 64] |= UINT64_C(1) << head % 64;
 	vq->nr_in_flight++;
 	vq->next_avail++;

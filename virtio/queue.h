@@ -48,32 +48,20 @@ struct vq {
 	const char *fault; /* which rule the guest broke; NULL while it behaves */
 };
 
-/* A piece of guest RAM; checked with mem_valid when the chain was popped. */
-struct vq_seg {
-	gpa_t addr;
-	uint32_t len; /* never 0: empty descriptors are dropped */
-};
-
-struct vq_cursor {
-	uint32_t seg; /* index into vq_chain.seg */
-	uint32_t offset;
-};
-
 /*
- * A validated copy of one descriptor chain: first nr_readable segments that the device reads, then
- * nr_writable that it writes, each side with its cursor. Owned by the device, 4 KiB: keep it in the
- * device, not on the stack.
+ * A validated copy of one descriptor chain: first the segments that the device reads, then those
+ * that it writes, each side with its cursor. A segment is RAM that was judged when the chain was
+ * popped; buffers that lie side by side are one. Owned by the device, 4 KiB: keep it in the device,
+ * not on the stack. Only queue.c and chain.c look at segments and cursors.
  */
 struct vq_chain {
-	struct mem *mem;
 	uint16_t head;
-	uint16_t nr_readable;
-	uint16_t nr_writable;
-	struct vq_cursor rd;
-	struct vq_cursor wr;
+	size_t nr; /* segments */
+	size_t rd; /* the one that a cursor is in; what it has passed of it is cut off */
+	size_t wr;
 	uint64_t readable_left; /* bytes behind the read cursor */
 	uint64_t writable_left;
-	struct vq_seg seg[VQ_SIZE_MAX];
+	struct iovec seg[VQ_SIZE_MAX];
 };
 
 /* vq_init - an unconfigured queue over @mem. Build time. */
@@ -141,20 +129,15 @@ bool vq_enable_kick(struct vq *vq);
 
 /*
  * vq_chain_pull - copy exactly @len bytes from the read cursor and advance it.
- * 0, -ENODATA when the chain holds less (nothing is consumed), or -EFAULT.
+ * 0, or -ENODATA when the chain holds less (nothing is consumed).
  */
 int vq_chain_pull(struct vq_chain *c, void *buf, size_t len);
 
-/*
- * vq_chain_push - copy exactly @len bytes to the write cursor and advance it. 0, -ENOSPC, -EFAULT.
- */
+/* vq_chain_push - copy exactly @len bytes to the write cursor and advance it. 0 or -ENOSPC. */
 int vq_chain_push(struct vq_chain *c, const void *buf, size_t len);
 
-/* vq_chain_last - where the last writable byte is. Only for chains that have one. */
-gpa_t vq_chain_last(const struct vq_chain *c);
-
-/* vq_chain_skip_writable - advance the write cursor over @len bytes. 0 or -ENOSPC. */
-int vq_chain_skip_writable(struct vq_chain *c, uint64_t len);
+/* vq_chain_last - the last writable byte. Only for chains that have one. */
+struct mem_span vq_chain_last(const struct vq_chain *c);
 
 /* Which side of a chain. */
 enum vq_side { VQ_READABLE, VQ_WRITABLE };
@@ -162,8 +145,7 @@ enum vq_side { VQ_READABLE, VQ_WRITABLE };
 /*
  * vq_chain_iov - describe up to @len bytes from a cursor for preadv/pwritev, and advance it.
  * @iov: room for @max entries, filled from 0; *nr gets the number used (at most the number of
- * segments). Returns the bytes described: fewer than @len when the side ends or @iov is full; or
- * -EFAULT.
+ * segments). Returns the bytes described: fewer than @len when the side ends or @iov is full.
  */
-int64_t vq_chain_iov(struct vq_chain *c, enum vq_side side, uint64_t len, struct iovec *iov,
-		     size_t *nr, size_t max);
+uint64_t vq_chain_iov(struct vq_chain *c, enum vq_side side, uint64_t len, struct iovec *iov,
+		      size_t *nr, size_t max);
