@@ -32,7 +32,6 @@ DISK_MIB = 64
 TAP, HOST_ADDRESS, GUEST_ADDRESS, PREFIX = "bench0", "172.31.0.1", "172.31.0.2", 30
 MAC = "06:00:ac:1f:00:02"
 REQUESTS = 20000  # DEEP_READS of work.c
-SAMPLE_NS = 10007  # of marks.c
 WORKS = {"disk": ("disk", "deep"), "net": ("net",)}
 REALISTIC = "realistic"
 REALISTIC_RAM_MIB = 256
@@ -151,10 +150,10 @@ def beside(result: dict, phase: str) -> str:
 
 
 def deep_row(result: dict) -> tuple[str, float, str]:
-    """User space is counted by sampling, for the emulated CPU counts no instructions by mode."""
+    """User space's share is sampled, for the emulated CPU counts no instructions by mode."""
     sample, plain = "deepsample", "deep"
-    user = statistics.median(run[sample]["user_samples"] * SAMPLE_NS / REQUESTS for run in result["mote"])
     loop = median(result["mote"], plain, "loop_ns") / REQUESTS
+    user = loop * statistics.median(run[sample]["user_samples"] / run[sample]["samples"] for run in result["mote"])
     wall = median(result["mote"], plain, "wall_us") * 1e3 / REQUESTS
     text = f"of the loop thread; with its system calls {loop:.0f}; start to end {wall:.0f} a request"
     if result["qemu"]:
