@@ -64,28 +64,39 @@ static void rx_advance(struct net_pair *p, uint32_t nr_bytes)
 	}
 }
 
+/* Append the chain that was popped. 0 or -EBADMSG. */
+static int rx_take(struct net_pair *p, struct vq_chain *c)
+{
+	struct iovec *v = p->rx_iov + p->nr_rx_iov;
+	uint64_t len = c->writable_left;
+	size_t nr_iov = 1;
+
+	if (len < NET_HDR_LEN)
+		return vq_refuse(&p->net->dev.queue[p->rx].vq, "receive buffer smaller than a header");
+	/* Longer buffers are cut: the rest of them is never needed. */
+	if (len > NET_RX_MAX || !vq_chain_lone(c, v))
+		len = vq_chain_iov(c, VQ_WRITABLE, NET_RX_MAX, v, &nr_iov, VQ_SIZE_MAX);
+	p->rx_buf[p->nr_rx++] = (struct net_rx_buf){ .head = c->head, .len = (uint32_t)len };
+	p->rx_len += (uint32_t)len;
+	rx_append(p, nr_iov);
+	return 0;
+}
+
 /* Pop buffers until the largest frame fits or the guest has none left. 0 or -EBADMSG. */
 static int rx_refill(struct net_pair *p, bool mergeable)
 {
 	struct vq *vq = &p->net->dev.queue[p->rx].vq;
+	struct vq_chain *c = &p->net->chain;
 
 	while (rx_wants_buffer(p, mergeable)) {
-		struct net_rx_buf *buf = &p->rx_buf[p->nr_rx];
-		size_t nr_iov;
-		uint64_t len;
-		int ret = vq_pop(vq, &p->net->chain);
+		int ret = vq_pop(vq, c);
 
-		if (ret <= 0)
+		if (ret > 0)
+			ret = rx_take(p, c);
+		else if (ret == 0)
+			return 0;
+		if (ret)
 			return ret;
-		if (p->net->chain.writable_left < NET_HDR_LEN)
-			return vq_refuse(vq, "receive buffer smaller than a header");
-		/* Longer buffers are cut: the rest of them is never needed. */
-		len = vq_chain_iov(&p->net->chain, VQ_WRITABLE, NET_RX_MAX,
-				   p->rx_iov + p->nr_rx_iov, &nr_iov, VQ_SIZE_MAX);
-		*buf = (struct net_rx_buf){ .head = p->net->chain.head, .len = (uint32_t)len };
-		p->nr_rx++;
-		rx_append(p, nr_iov);
-		p->rx_len += (uint32_t)len;
 	}
 	if (p->rx_len >= NET_RX_MAX)
 		p->rx_roomy = true;

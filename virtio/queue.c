@@ -107,10 +107,10 @@ static int vq_look(struct vq *vq)
 	return 0;
 }
 
-static int desc_read(const struct walk *w, uint32_t i, struct desc *d)
+static inline int desc_read(const struct mem_span *table, uint32_t i, struct desc *d)
 {
+	const uint8_t *raw = mem_span_at(table, (uint64_t)DESC_BYTES * i, DESC_BYTES);
 	uint64_t addr, rest;
-	const uint8_t *raw = mem_span_at(&w->table, (uint64_t)DESC_BYTES * i, DESC_BYTES);
 
 	if (!raw)
 		return -EFAULT;
@@ -176,6 +176,7 @@ static int walk_end(struct vq *vq, const struct walk *w, struct vq_chain *c)
 		c->writable_left = w->nr_bytes;
 	} else {
 		c->readable_left = w->nr_bytes;
+		c->writable_left = 0;
 		before = (size_t)(w->seg - c->seg);
 	}
 	c->rd = 0;
@@ -186,51 +187,69 @@ static int walk_end(struct vq *vq, const struct walk *w, struct vq_chain *c)
 	return 0;
 }
 
-static int walk_chain(struct vq *vq, uint16_t head, struct vq_chain *c)
+/*
+ * The chain that begins with @d. Not part of vq_pop: chains of one buffer, which are most of those
+ * that come in numbers, have less to save and restore without it.
+ */
+__attribute__((noinline)) static int walk_chain(struct vq *vq, struct desc d, struct vq_chain *c)
 {
 	struct walk w = {
 		.table = vq->desc,
 		.nr = vq->ring.size,
 		.nr_max = vq->ring.size,
+		.nr_seen = 1,
 		.first = c->seg,
 		.seg = c->seg,
 	};
 	uint16_t known = VRING_DESC_F_NEXT | VRING_DESC_F_WRITE;
-	uint32_t i = head;
-	struct desc d;
+	uint32_t i;
 	int ret;
 
 	if (vq->ring.indirect)
 		known |= VRING_DESC_F_INDIRECT;
 	for (;;) {
+		if (d.flags & ~known)
+			return vq_refuse(vq, "descriptor flag that was not negotiated");
+		i = d.next;
+		if (d.flags & VRING_DESC_F_INDIRECT) {
+			ret = walk_indirect(vq, &w, &d);
+			i = 0;
+		} else {
+			ret = d.len ? walk_buffer(vq, &w, &d, c) : 0;
+			if (!ret && !(d.flags & VRING_DESC_F_NEXT))
+				return walk_end(vq, &w, c);
+		}
+		if (ret)
+			return ret;
 		if (i >= w.nr)
 			return vq_refuse(vq, "descriptor index outside the table");
 		/* The only way to exceed this is a loop; it also bounds c->seg. */
 		if (w.nr_seen++ >= w.nr_max)
 			return vq_refuse(vq, "chain longer than the queue");
-		if (desc_read(&w, i, &d))
+		if (desc_read(&w.table, i, &d))
 			return vq_refuse(vq, "descriptor table is not in RAM");
-		if (d.flags & ~known)
-			return vq_refuse(vq, "descriptor flag that was not negotiated");
-		if (d.flags & VRING_DESC_F_INDIRECT) {
-			ret = walk_indirect(vq, &w, &d);
-			if (ret)
-				return ret;
-			i = 0;
-			continue;
-		}
-		ret = d.len ? walk_buffer(vq, &w, &d, c) : 0;
-		if (ret)
-			return ret;
-		if (!(d.flags & VRING_DESC_F_NEXT))
-			return walk_end(vq, &w, c);
-		i = d.next;
 	}
+}
+
+/* A chain of one buffer. */
+static int lone_buffer(struct vq *vq, const struct desc *d, struct vq_chain *c)
+{
+	bool writable = d->flags & VRING_DESC_F_WRITE;
+
+	if (mem_iov(vq->mem, d->addr, d->len, c->seg))
+		return vq_refuse(vq, "buffer is not in RAM");
+	c->nr = 1;
+	c->rd = 0;
+	c->wr = !writable;
+	c->readable_left = writable ? 0 : d->len;
+	c->writable_left = writable ? d->len : 0;
+	return 0;
 }
 
 int vq_pop(struct vq *vq, struct vq_chain *c)
 {
 	uint16_t slot, head;
+	struct desc d;
 	int ret;
 
 	if (!vq->ready)
@@ -254,10 +273,13 @@ int vq_pop(struct vq *vq, struct vq_chain *c)
 	if (vq->in_flight[head / 64] & UINT64_C(1) << head % 64)
 		return vq_refuse(vq, "chain head is already in flight");
 
+	if (desc_read(&vq->desc, head, &d))
+		return vq_refuse(vq, "descriptor table is not in RAM");
 	c->head = head;
-	c->readable_left = 0;
-	c->writable_left = 0;
-	ret = walk_chain(vq, head, c);
+	if (d.len && !(d.flags & ~VRING_DESC_F_WRITE))
+		ret = lone_buffer(vq, &d, c);
+	else
+		ret = walk_chain(vq, d, c);
 	if (ret)
 		return ret;
 	vq->in_flight[head / 64] |= UINT64_C(1) << head % 64;

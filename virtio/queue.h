@@ -149,3 +149,19 @@ enum vq_side { VQ_READABLE, VQ_WRITABLE };
  */
 uint64_t vq_chain_iov(struct vq_chain *c, enum vq_side side, uint64_t len, struct iovec *iov,
 		      size_t *nr, size_t max);
+
+/*
+ * vq_chain_lone - take the whole of a chain that is a single segment, of which nothing was taken
+ * yet: what vq_chain_iov does, for those who pop one buffer after the other. False: it is not one,
+ * and nothing was taken.
+ */
+static inline bool vq_chain_lone(struct vq_chain *c, struct iovec *iov)
+{
+	if (c->nr != 1)
+		return false;
+	*iov = c->seg[0];
+	c->rd = c->wr = 1;
+	c->readable_left = 0;
+	c->writable_left = 0;
+	return true;
+}
