@@ -104,12 +104,48 @@ bool net_admit(struct net *net, unsigned int dir, uint64_t nr_bytes)
 	return false;
 }
 
-static int pair_work(struct net_pair *p, unsigned int dir)
+/*
+ * Whether to look for frames in the tap now that some were sent. A peer on this host has often
+ * answered by then, with ACKs at least, and one interrupt tells the guest of both. A peer far away
+ * has not: after a look for nothing, leave it for longer each time.
+ */
+static bool looks_for_answers(struct net_pair *p)
 {
-	if (dir == NET_TX)
-		return net_tx_work(p);
+	if (p->net->stream || !(p->tap.events & EPOLLIN))
+		return false;
+	if (!p->nr_looks_off)
+		return true;
+	p->nr_looks_off--;
+	return false;
+}
+
+static int rx_work(struct net_pair *p)
+{
 	metric_inc(&p->net->metrics.rx_queue_event_count);
 	return net_rx_work(p);
+}
+
+static int tx_work(struct net_pair *p)
+{
+	const struct vq *rx = &p->net->dev.queue[p->rx].vq;
+	uint16_t before = rx->next_used;
+	int ret = net_tx_work(p), ret2;
+
+	if (ret < 0 || !looks_for_answers(p)) {
+		ret2 = net_signal(p);
+	} else {
+		ret2 = net_rx_work(p);
+		p->nr_misses = rx->next_used == before ? (uint8_t)(2 * p->nr_misses + 1) : 0;
+		p->nr_looks_off = p->nr_misses;
+	}
+	if (ret2)
+		virtio_queue_failed(&p->net->dev, p->rx, ret2);
+	return ret;
+}
+
+static int pair_work(struct net_pair *p, unsigned int dir)
+{
+	return dir == NET_TX ? tx_work(p) : rx_work(p);
 }
 
 /*

@@ -96,6 +96,10 @@ struct net_pair {
 	struct net_rx_buf rx_buf[NET_RX_BUFS];
 	struct iovec rx_iov[NET_RX_IOVS + 1]; /* one more for what did not fit */
 
+	/* Whether to look for answers after sending. */
+	uint8_t nr_looks_off; /* times to leave it */
+	uint8_t nr_misses;    /* how many it was after the last look, which found nothing */
+
 	struct timer tx_sent;	 /* ends the quiet about frames that were sent */
 	bool tx_quiet;		 /* it is armed */
 	uint64_t tx_quiet_bytes; /* of frames since the last virtio_signal */
@@ -147,8 +151,17 @@ int net_rx_work(struct net_pair *p);
 /* net_rx_reset - forget the buffers that were popped. */
 void net_rx_reset(struct net_pair *p);
 
-/* net_tx_work - guest to tap, a bounded number of frames. Returns as virtio_class.queue_work. */
+/*
+ * net_tx_work - guest to tap, a bounded number of frames; net_signal is to follow.
+ * Returns as virtio_class.queue_work.
+ */
 int net_tx_work(struct net_pair *p);
+
+/*
+ * net_signal - tell the driver what was received, and with the same interrupt what was sent; of
+ * that alone it hears late. 0 or -EBADMSG.
+ */
+int net_signal(struct net_pair *p);
 
 /* net_tx_sent - the timer of that name fired. */
 void net_tx_sent(void *ctx);

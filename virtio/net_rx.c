@@ -273,7 +273,7 @@ int net_rx_work(struct net_pair *p)
 
 	vq_disable_kick(&p->net->dev.queue[p->rx].vq);
 	ret = rx_run(p);
-	if (virtio_signal(&p->net->dev, p->rx))
+	if (net_signal(p))
 		ret = -EBADMSG;
 	return ret;
 }

@@ -136,12 +136,6 @@ static bool tx_frame(const struct net_pair *p, uint32_t len)
 	return true;
 }
 
-static int tx_signal(struct net_pair *p)
-{
-	p->tx_quiet_bytes = 0;
-	return virtio_signal(&p->net->dev, p->tx);
-}
-
 void net_tx_sent(void *ctx)
 {
 	struct net_pair *p = ctx;
@@ -150,28 +144,33 @@ void net_tx_sent(void *ctx)
 	p->tx_quiet = false;
 	if (!virtio_active(&p->net->dev))
 		return;
-	ret = tx_signal(p);
+	p->tx_quiet_bytes = 0;
+	ret = virtio_signal(&p->net->dev, p->tx);
 	if (ret)
 		virtio_queue_failed(&p->net->dev, p->tx, ret);
 }
 
-/* Publish what was sent, @nr_bytes; the interrupt may wait. 0 or -EBADMSG. */
-static int tx_publish(struct net_pair *p, uint64_t nr_bytes)
+int net_signal(struct net_pair *p)
 {
-	struct vq *vq = &p->net->dev.queue[p->tx].vq;
-	int ret = vq_publish(vq);
-	uint16_t nr = vq_nr_quiet(vq);
+	struct virtio_dev *dev = &p->net->dev;
+	struct vq *rx = &dev->queue[p->rx].vq, *tx = &dev->queue[p->tx].vq;
+	int ret = vq_publish(rx);
+	uint16_t nr_sent = vq_nr_quiet(tx);
+	bool wanted;
 
-	if (ret || !nr)
+	if (ret)
 		return ret;
-	p->tx_quiet_bytes += nr_bytes;
-	if (nr >= NET_TX_QUIET_MAX || nr >= vq->ring.size / 4 ||
-	    p->tx_quiet_bytes >= NET_TX_QUIET_BYTES)
-		return tx_signal(p);
-	if (!p->tx_quiet) {
+	wanted = vq_should_notify(rx);
+	if (nr_sent && (wanted || nr_sent >= NET_TX_QUIET_MAX || nr_sent >= tx->ring.size / 4 ||
+			p->tx_quiet_bytes >= NET_TX_QUIET_BYTES)) {
+		p->tx_quiet_bytes = 0;
+		wanted |= vq_should_notify(tx);
+	} else if (nr_sent && !p->tx_quiet) {
 		p->tx_quiet = true;
 		timer_arm(&p->tx_sent, NET_TX_QUIET_US);
 	}
+	if (wanted)
+		virtio_interrupt(dev);
 	return 0;
 }
 
@@ -220,7 +219,8 @@ int net_tx_work(struct net_pair *p)
 	}
 	if (ret > 0)
 		metric_inc(&net->metrics.tx_remaining_reqs_count);
-	if (tx_publish(p, nr_bytes))
+	p->tx_quiet_bytes += nr_bytes;
+	if (vq_publish(vq))
 		ret = -EBADMSG;
 	return ret;
 }
