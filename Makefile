@@ -28,9 +28,9 @@ C_MOTE  := $(filter-out %_$(OTHER).c,$(C_ALL))
 # Filters of system calls: made from resources/seccomp, then compiled like the rest.
 C_MADE  := $(B)/seccomp/filters_$(SUFFIX).c
 C_MOTE  += $(C_MADE)
-# Two programs with a main, heap, locks and start of their own; all else of them is one library for the tests.
+# Two programs with a main, a heap and a start of their own; all else of them is one library for the tests.
 C_JAIL  := $(filter-out %_$(OTHER).c,$(wildcard jailer/*.c))
-C_LIB   := $(filter-out main.c base/heap.c base/locks.c base/start_%.c,$(C_MOTE)) $(filter-out jailer/main.c,$(C_JAIL))
+C_LIB   := $(filter-out main.c base/heap.c base/start_%.c,$(C_MOTE)) $(filter-out jailer/main.c,$(C_JAIL))
 C_UNIT  := $(wildcard tests/unit/*.c)
 
 CC      := gcc
@@ -84,8 +84,6 @@ $(B)/release/mote $(B)/release/mote-jailer: %: %.debug
 R_HOT   := $(addprefix $(B)/release/,virtio/queue.o virtio/chain.o virtio/net_rx.o base/mem.o)
 # Padding before functions and loops buys nothing here and is 1 KB; nor does inlining what does not say so, 1 KB.
 $(R_HOT): R_FLAGS += -O2 $(R_SMALL:%=-f%) -fno-inline-functions -falign-functions=1 -falign-jumps=1 -falign-loops=1 -falign-labels=1
-# Callers must not see that locks leave alone what they guard, or they would keep it in registers.
-$(B)/release/base/locks.o: R_FLAGS += -fno-lto
 $(B)/release/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call SAY,CC   ,$@)
@@ -127,8 +125,8 @@ $(eval $(call unit_build,asan,$(ASAN)))
 $(eval $(call unit_build,tsan,-fsanitize=thread))
 
 # The tests about what threads share, with a runner of our own: criterion's and TSan want the same addresses.
-C_TSAN := $(C_LIB) $(patsubst %,tests/unit/%.c,test_loop test_log test_locks locks_renamed test_bus test_serial test_threads \
-	test_virtio_threads test_virtio_blk_ring virtio_rig tsan/runner)
+C_TSAN := $(C_LIB) $(patsubst %,tests/unit/%.c,test_loop test_log test_bus test_serial test_threads test_virtio_threads \
+	test_virtio_blk_ring virtio_rig tsan/runner)
 $(B)/tsan/runner: $(C_TSAN:%.c=$(B)/tsan/%.o)
 	$(call SAY,LINK ,$@)
 	$(Q)$(CC) -fsanitize=thread -o $@ $^ -lpthread
