@@ -72,7 +72,8 @@ static int rx_take(struct net_pair *p, struct vq_chain *c)
 	size_t nr_iov = 1;
 
 	if (len < NET_HDR_LEN)
-		return vq_refuse(&p->net->dev.queue[p->rx].vq, "receive buffer smaller than a header");
+		return vq_refuse(&p->net->dev.queue[p->rx].vq,
+				 "receive buffer smaller than a header");
 	/* Longer buffers are cut: the rest of them is never needed. */
 	if (len > NET_RX_MAX || !vq_chain_lone(c, v))
 		len = vq_chain_iov(c, VQ_WRITABLE, NET_RX_MAX, v, &nr_iov, VQ_SIZE_MAX);

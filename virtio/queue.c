@@ -37,8 +37,8 @@ struct desc {
 /* Where a walk along a chain stands: in the queue's own table or in an indirect one. */
 struct walk {
 	struct mem_span table;
-	uint32_t nr;	 /* entries of this table */
-	uint32_t nr_max; /* longest chain that ends in this table */
+	uint32_t nr;	  /* entries of this table */
+	uint32_t nr_max;  /* longest chain that ends in this table */
 	uint32_t nr_seen; /* descriptors so far, over both tables */
 	bool indirect;
 	bool writable;	     /* the side that is being walked */
