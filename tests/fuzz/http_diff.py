@@ -139,6 +139,9 @@ def excused(data: bytes, ours: Event | None, theirs: Theirs | str | None) -> str
             return "a lone LF ends no line"
         if b"content-length" in fields and len(max(values.split(b"content-length:")[1:], default=b"").split(b"\n")[0]) > 20:
             return "a length may have leading zeros"
+        lengths = [line.split(b":", 1)[1].strip() for line in lines[1:] if line.lower().startswith(b"content-length:")]
+        if len(set(lengths)) > 1 and len(set(map(int, lengths))) == 1:
+            return "lengths are compared as numbers"
         return ""
     if isinstance(theirs, Theirs) and ours and ours.kind == BAD:
         if theirs.event.method not in METHODS:
