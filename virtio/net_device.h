@@ -41,12 +41,6 @@
 #define NET_RX_BUFS VQ_SIZE_MAX
 #define NET_RX_IOVS (2 * VQ_SIZE_MAX)
 
-/* A receive buffer: one popped chain. rx_iov describes the bytes of all, in their order. */
-struct net_rx_buf {
-	uint16_t head;
-	uint32_t len; /* bytes, at most NET_RX_MAX */
-};
-
 /* iovecs of one read from a stream; a frame of more pieces takes another. */
 #define STREAM_IOVS 64
 
@@ -93,8 +87,9 @@ struct net_pair {
 	uint32_t nr_rx_iov;
 	uint32_t rx_len; /* sum over rx_buf */
 	uint32_t held;	 /* bytes of a frame with header that lies in the first buffers; 0: none */
-	struct net_rx_buf rx_buf[NET_RX_BUFS];
-	struct iovec rx_iov[NET_RX_IOVS + 1]; /* one more for what did not fit */
+	struct vq_buf rx_buf[NET_RX_BUFS]; /* popped; of a longer one the first NET_RX_MAX bytes */
+	/* The bytes of all, in order; and one for what did not fit. */
+	struct iovec rx_iov[NET_RX_IOVS + 1];
 
 	/* Whether to look for answers after sending. */
 	uint8_t nr_looks_off; /* times to leave it */

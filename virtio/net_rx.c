@@ -32,21 +32,6 @@ static bool rx_wants_buffer(const struct net_pair *p, bool mergeable)
 	return mergeable ? p->rx_len < NET_RX_MAX : p->nr_rx == 0;
 }
 
-/*
- * Take over @nr iovecs that were put behind the others. Drivers cut their buffers out of larger
- * pieces: one that continues the last is one with it, which saves the kernel work.
- */
-static void rx_append(struct net_pair *p, size_t nr)
-{
-	struct iovec *v = p->rx_iov + p->nr_rx_iov;
-
-	if (p->nr_rx_iov && nr == 1 &&
-	    (uint8_t *)v[-1].iov_base + v[-1].iov_len == (uint8_t *)v->iov_base)
-		v[-1].iov_len += v->iov_len;
-	else
-		p->nr_rx_iov += (uint32_t)nr;
-}
-
 /* Drop the first @nr_bytes of the iovecs. */
 static void rx_advance(struct net_pair *p, uint32_t nr_bytes)
 {
@@ -67,20 +52,34 @@ static void rx_advance(struct net_pair *p, uint32_t nr_bytes)
 /* Append the chain that was popped. 0 or -EBADMSG. */
 static int rx_take(struct net_pair *p, struct vq_chain *c)
 {
-	struct iovec *v = p->rx_iov + p->nr_rx_iov;
-	uint64_t len = c->writable_left;
-	size_t nr_iov = 1;
+	uint64_t len;
+	size_t nr_iov;
 
-	if (len < NET_HDR_LEN)
+	if (c->writable_left < NET_HDR_LEN)
 		return vq_refuse(&p->net->dev.queue[p->rx].vq,
 				 "receive buffer smaller than a header");
 	/* Longer buffers are cut: the rest of them is never needed. */
-	if (len > NET_RX_MAX || !vq_chain_lone(c, v))
-		len = vq_chain_iov(c, VQ_WRITABLE, NET_RX_MAX, v, &nr_iov, VQ_SIZE_MAX);
-	p->rx_buf[p->nr_rx++] = (struct net_rx_buf){ .head = c->head, .len = (uint32_t)len };
+	len = vq_chain_iov(c, VQ_WRITABLE, NET_RX_MAX, p->rx_iov + p->nr_rx_iov, &nr_iov,
+			   VQ_SIZE_MAX);
+	p->rx_buf[p->nr_rx++] = (struct vq_buf){ .head = c->head, .len = (uint32_t)len };
+	p->nr_rx_iov += (uint32_t)nr_iov;
 	p->rx_len += (uint32_t)len;
-	rx_append(p, nr_iov);
 	return 0;
+}
+
+/*
+ * Append as many as are needed of the plain ones. Drivers cut these out of larger pieces: those
+ * that lie side by side are one for the kernel, which saves it work.
+ */
+static size_t rx_take_plain(struct net_pair *p, struct vq *vq)
+{
+	size_t nr = vq_pop_buffers(vq, NET_HDR_LEN, NET_RX_MAX, NET_RX_MAX - p->rx_len,
+				   p->rx_buf + p->nr_rx, NET_RX_BUFS - p->nr_rx, p->rx_iov,
+				   &p->nr_rx_iov);
+
+	for (size_t i = 0; i < nr; i++)
+		p->rx_len += p->rx_buf[p->nr_rx++].len;
+	return nr;
 }
 
 /* Pop buffers until the largest frame fits or the guest has none left. 0 or -EBADMSG. */
@@ -90,8 +89,11 @@ static int rx_refill(struct net_pair *p, bool mergeable)
 	struct vq_chain *c = &p->net->chain;
 
 	while (rx_wants_buffer(p, mergeable)) {
-		int ret = vq_pop(vq, c);
+		int ret;
 
+		if (mergeable && rx_take_plain(p, vq))
+			continue;
+		ret = vq_pop(vq, c);
 		if (ret > 0)
 			ret = rx_take(p, c);
 		else if (ret == 0)
@@ -126,6 +128,13 @@ static void rx_header_copy(struct net_pair *p, uint8_t *buf, bool to_guest)
 {
 	size_t done = 0;
 
+	if (p->rx_iov->iov_len >= NET_HDR_LEN) { /* nearly always; and a length that is known */
+		if (to_guest)
+			memcpy(p->rx_iov->iov_base, buf, NET_HDR_LEN);
+		else
+			memcpy(buf, p->rx_iov->iov_base, NET_HDR_LEN);
+		return;
+	}
 	for (const struct iovec *v = p->rx_iov; done < NET_HDR_LEN; v++) {
 		size_t n = NET_HDR_LEN - done < v->iov_len ? NET_HDR_LEN - done : v->iov_len;
 
@@ -170,7 +179,7 @@ static int rx_complete(struct net_pair *p, uint32_t nr, uint32_t len)
 	uint32_t nr_bytes = 0;
 
 	for (uint32_t i = 0; i < nr; i++) {
-		const struct net_rx_buf *buf = &p->rx_buf[i];
+		const struct vq_buf *buf = &p->rx_buf[i];
 		uint32_t n = len < buf->len ? len : buf->len;
 
 		if (vq_complete(vq, buf->head, n))

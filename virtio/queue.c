@@ -6,6 +6,7 @@
  */
 #include "virtio/queue.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <linux/virtio_ring.h>
 #include <stdatomic.h>
@@ -248,6 +249,7 @@ static int lone_buffer(struct vq *vq, const struct desc *d, struct vq_chain *c)
 
 int vq_pop(struct vq *vq, struct vq_chain *c)
 {
+	uint64_t *flight, bit;
 	uint16_t slot, head;
 	struct desc d;
 	int ret;
@@ -270,7 +272,9 @@ int vq_pop(struct vq *vq, struct vq_chain *c)
 	if (head >= vq->ring.size)
 		return vq_refuse(vq, "chain head outside the table");
 	/* Out twice would be completed twice: use after completion, in the driver or in us. */
-	if (vq->in_flight[head / 64] & UINT64_C(1) << head % 64)
+	flight = &vq->in_flight[head / 64];
+	bit = UINT64_C(1) << head % 64;
+	if (*flight & bit)
 		return vq_refuse(vq, "chain head is already in flight");
 
 	if (desc_read(&vq->desc, head, &d))
@@ -282,10 +286,49 @@ int vq_pop(struct vq *vq, struct vq_chain *c)
 		ret = walk_chain(vq, d, c);
 	if (ret)
 		return ret;
-	vq->in_flight[head / 64] |= UINT64_C(1) << head % 64;
+
+	*flight |= bit;
 	vq->nr_in_flight++;
 	vq->next_avail++;
 	return 1;
+}
+
+size_t vq_pop_buffers(struct vq *vq, uint32_t min_len, uint32_t max_len, uint32_t want,
+		      struct vq_buf *buf, size_t max, struct iovec *iov, uint32_t *nr)
+{
+	/* Copies, or the compiler would load them again after each store below. */
+	const struct mem_span avail = vq->avail, table = vq->desc;
+	uint32_t size = vq->ring.size, nr_bytes = 0;
+	uint16_t next = vq->next_avail, seen = vq->seen_avail;
+	struct iovec *v = iov + *nr;
+	size_t i;
+
+	if (!vq->ready || vq->fault)
+		return 0;
+	for (i = 0; i < max && nr_bytes < want && next != seen; i++, next++) {
+		uint64_t *flight, bit;
+		uint16_t head;
+		struct desc d;
+
+		if (mem_span_load16(&avail, AVAIL_RING(next & (size - 1)), &head) || head >= size)
+			break;
+		flight = &vq->in_flight[head / 64];
+		bit = UINT64_C(1) << head % 64;
+		if (*flight & bit || desc_read(&table, head, &d) || d.flags != VRING_DESC_F_WRITE ||
+		    d.len < min_len || d.len > max_len || mem_iov(vq->mem, d.addr, d.len, v))
+			break;
+		*flight |= bit;
+		buf[i] = (struct vq_buf){ .head = head, .len = d.len };
+		nr_bytes += d.len;
+		if (v > iov && (uint8_t *)v[-1].iov_base + v[-1].iov_len == v->iov_base)
+			v[-1].iov_len += d.len;
+		else
+			v++;
+	}
+	vq->next_avail = next;
+	vq->nr_in_flight += (uint16_t)i;
+	*nr = (uint32_t)(v - iov);
+	return i;
 }
 
 void vq_unpop(struct vq *vq, const struct vq_chain *c)
@@ -298,11 +341,9 @@ void vq_unpop(struct vq *vq, const struct vq_chain *c)
 int vq_complete(struct vq *vq, uint16_t head, uint32_t written)
 {
 	uint16_t slot = (uint16_t)(vq->next_used & (vq->ring.size - 1));
-	uint8_t elem[8];
+	uint64_t elem = htole64((uint64_t)written << 32 | head);
 
-	le32_put(elem, head);
-	le32_put(elem + 4, written);
-	if (mem_span_write(&vq->used, USED_RING(slot), elem, sizeof(elem)))
+	if (mem_span_write(&vq->used, USED_RING(slot), &elem, sizeof(elem)))
 		return vq_refuse(vq, "used ring is not in RAM");
 	vq->in_flight[head / 64] &= ~(UINT64_C(1) << head % 64);
 	vq->nr_in_flight--;

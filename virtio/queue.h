@@ -85,6 +85,23 @@ int vq_configure(struct vq *vq, const struct vq_ring *ring);
  */
 int vq_pop(struct vq *vq, struct vq_chain *c);
 
+/* A chain of one writable buffer. */
+struct vq_buf {
+	uint16_t head;
+	uint32_t len; /* bytes */
+};
+
+/*
+ * vq_pop_buffers - vq_pop for many chains of one writable buffer of @min_len to @max_len bytes, in
+ * the order they came, until they have @want bytes or there are @max. Ends early at any chain of
+ * another kind, and where the driver's index has to be looked at again: vq_pop takes, or judges,
+ * what comes then.
+ * @buf: room for @max. @iov: where the buffers are, appended at *nr; there is room for @max more,
+ * and neighbours become one. Returns how many were popped.
+ */
+size_t vq_pop_buffers(struct vq *vq, uint32_t min_len, uint32_t max_len, uint32_t want,
+		      struct vq_buf *buf, size_t max, struct iovec *iov, uint32_t *nr);
+
 /*
  * vq_unpop - put back the chain that the last vq_pop took, before anything was done with it. The
  * next vq_pop takes it again and judges it anew, as the guest may change it meanwhile.
@@ -149,19 +166,3 @@ enum vq_side { VQ_READABLE, VQ_WRITABLE };
  */
 uint64_t vq_chain_iov(struct vq_chain *c, enum vq_side side, uint64_t len, struct iovec *iov,
 		      size_t *nr, size_t max);
-
-/*
- * vq_chain_lone - take the whole of a chain that is a single segment, of which nothing was taken
- * yet: what vq_chain_iov does, for those who pop one buffer after the other. False: it is not one,
- * and nothing was taken.
- */
-static inline bool vq_chain_lone(struct vq_chain *c, struct iovec *iov)
-{
-	if (c->nr != 1)
-		return false;
-	*iov = c->seg[0];
-	c->rd = c->wr = 1;
-	c->readable_left = 0;
-	c->writable_left = 0;
-	return true;
-}

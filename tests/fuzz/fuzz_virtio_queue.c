@@ -128,6 +128,34 @@ static void pop(uint8_t how)
 	use_chain(how);
 }
 
+/* Buffers keep their promises, too: in RAM, of the lengths asked for, heads not out twice. */
+static void pop_buffers(uint8_t how)
+{
+	struct vq_buf buf[16];
+	struct iovec iov[16];
+	uint32_t nr_iov = 0;
+	uint64_t described = 0, sum = 0;
+	size_t max = how & 15, nr;
+
+	nr = vq_pop_buffers(&vq, how & 16 ? 1 : 12, 200, how & 32 ? 300 : UINT16_MAX, buf, max, iov,
+			    &nr_iov);
+	MUST(nr <= max && nr_iov <= nr);
+	for (size_t i = 0; i < nr; i++) {
+		MUST(buf[i].len >= 1 && buf[i].len <= 200 && buf[i].head < vq.ring.size);
+		for (size_t k = 0; k < nr_flight; k++)
+			MUST(flight[k] != buf[i].head);
+		flight[nr_flight++] = buf[i].head;
+		sum += buf[i].len;
+	}
+	for (size_t i = 0; i < nr_iov; i++) {
+		gpa_t a;
+
+		MUST(mem_owns(mem, iov[i].iov_base, &a) && mem_valid(mem, a, iov[i].iov_len));
+		described += iov[i].iov_len;
+	}
+	MUST(described == sum);
+}
+
 static void complete(uint8_t how)
 {
 	size_t i;
@@ -178,7 +206,7 @@ static void step(struct input *in)
 		put_desc(TABLE, in);
 		break;
 	case 2: /* offer a chain */
-		avail = vq.seen_avail;
+		avail = op & 8 ? (uint16_t)(avail + 1) : vq.seen_avail;
 		put16(AVAIL + 4 + 2ULL * (avail & (vq.ring.size - 1) & 0xff),
 		      (uint16_t)take(in, 1));
 		put16(AVAIL + 2, (uint16_t)(avail + 1));
@@ -188,7 +216,10 @@ static void step(struct input *in)
 		put16(v & 0x7ffe, (uint16_t)take(in, 2));
 		break;
 	case 4:
-		pop((uint8_t)take(in, 1));
+		if (op & 8)
+			pop_buffers((uint8_t)take(in, 1));
+		else
+			pop((uint8_t)take(in, 1));
 		break;
 	case 5:
 		complete((uint8_t)take(in, 1));

@@ -90,6 +90,107 @@ Test(virtio_ring, same_head_again_after_completion)
 	}
 }
 
+/* What was popped as buffers. */
+static struct vq_buf bufs[8];
+static struct iovec iov[8];
+static uint32_t nr_iov;
+
+static size_t pop_buffers(size_t max, uint32_t want)
+{
+	return vq_pop_buffers(&vq, 12, 1000, want, bufs, max, iov, &nr_iov);
+}
+
+/* Descriptors 0 to 5 are buffers of 64 bytes, 0 to 3 side by side; all six are offered. */
+static void offer_buffers(void)
+{
+	for (uint16_t i = 0; i < 6; i++) {
+		rig_desc(r, 0, i, RIG_DATA + 64 * i + (i > 3 ? 4096 * i : 0), 64, WRITE, 0);
+		rig_offer(r, 0, i);
+	}
+	nr_iov = 0;
+	cr_assert_eq(pop_buffers(8, 1000), 0, "only vq_pop looks at the driver's index");
+	cr_assert_eq(vq_pop(&vq, &chain), 1);
+	vq_unpop(&vq, &chain);
+}
+
+Test(virtio_ring, buffers_at_once)
+{
+	offer_buffers();
+	cr_assert_eq(pop_buffers(8, 1000), 6);
+	for (uint16_t i = 0; i < 6; i++) {
+		cr_assert_eq(bufs[i].head, i);
+		cr_assert_eq(bufs[i].len, 64);
+	}
+	cr_assert_eq(nr_iov, 3, "neighbours are one");
+	cr_assert_eq(iov[0].iov_len, 4 * 64);
+	cr_assert_eq(pop_buffers(8, 1000), 0);
+	cr_assert_eq(vq_pop(&vq, &chain), 0);
+	for (uint16_t i = 0; i < 6; i++)
+		cr_assert_eq(vq_complete(&vq, i, 64), 0);
+	rig_offer(r, 0, 5);
+	cr_assert_eq(vq_pop(&vq, &chain), 1, "can be offered again");
+}
+
+Test(virtio_ring, buffers_no_more_than_asked_for)
+{
+	offer_buffers();
+	cr_assert_eq(pop_buffers(2, 1000), 2);
+	cr_assert_eq(pop_buffers(8, 65), 2);
+	cr_assert_eq(nr_iov, 1, "goes on where the last call stopped");
+	cr_assert_eq(iov[0].iov_len, 4 * 64);
+	cr_assert_eq(pop_buffers(0, 1000), 0);
+	cr_assert_eq(pop_buffers(8, 0), 0);
+	cr_assert_eq(pop_buffers(8, 1), 1);
+	cr_assert_eq(bufs[0].head, 4);
+}
+
+/* What is not plain, and what is wrong, is left to vq_pop. */
+Test(virtio_ring, buffers_end_at_any_other_chain)
+{
+	static const struct {
+		uint64_t addr;
+		uint32_t len;
+		uint16_t flags;
+		bool good;
+	} other[] = {
+		{ RIG_DATA, 64, 0, true },		 /* readable */
+		{ RIG_DATA, 64, WRITE | NEXT, true },	 /* not alone */
+		{ RIG_DATA, 11, WRITE, true },		 /* too short */
+		{ RIG_DATA, 1001, WRITE, true },	 /* too long */
+		{ RIG_DATA, 0, WRITE, true },		 /* empty */
+		{ RIG_DATA, 64, WRITE | 8, false },	 /* unknown flag */
+		{ RIG_DATA, 8, WRITE | IND, false },	 /* half a table */
+		{ RIG_RAM0_LEN - 63, 64, WRITE, false }, /* leaves RAM */
+		{ UINT64_MAX - 63, 64, WRITE, false },
+	};
+
+	for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++) {
+		start(16, true, false);
+		offer_buffers();
+		rig_desc(r, 0, 2, other[i].addr, other[i].len, other[i].flags, 9);
+		rig_desc(r, 0, 9, RIG_DATA, 64, WRITE, 0);
+		cr_assert_eq(pop_buffers(8, 1000), 2, "row %zu", i);
+		cr_assert_eq(pop_buffers(8, 1000), 0, "row %zu", i);
+		cr_assert_eq(vq_pop(&vq, &chain), other[i].good ? 1 : -EBADMSG, "row %zu", i);
+		cr_assert_eq(pop_buffers(8, 1000), other[i].good ? 3u : 0u, "row %zu", i);
+	}
+}
+
+Test(virtio_ring, buffers_head_twice)
+{
+	rig_desc(r, 0, 0, RIG_DATA, 64, WRITE, 0);
+	rig_desc(r, 0, 1, RIG_DATA, 64, WRITE, 0);
+	rig_offer(r, 0, 0);
+	rig_offer(r, 0, 1);
+	rig_offer(r, 0, 1);
+	rig_offer(r, 0, 0);
+	cr_assert_eq(vq_pop(&vq, &chain), 1);
+	nr_iov = 0;
+	cr_assert_eq(pop_buffers(8, 1000), 1);
+	cr_assert_eq(vq_pop(&vq, &chain), -EBADMSG);
+	cr_assert_str_eq(vq.fault, "chain head is already in flight");
+}
+
 Test(virtio_ring, configure_size)
 {
 	static const struct {
