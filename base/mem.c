@@ -45,13 +45,15 @@ struct mem {
 /* The one translation. NULL unless [a, a+len) lies inside a single region. */
 static inline uint8_t *mem_host(const struct mem *m, gpa_t a, uint64_t len)
 {
-	for (const struct mem_region *r = m->region; r < m->region + m->nr; r++) {
+	const struct mem_region *r = m->region;
+
+	do { /* there is one region at least */
 		uint64_t offset = a.v - r->base;
 
 		/* a.v below base makes offset huge; the second test cannot wrap after the first. */
 		if (offset < r->len && len <= r->len - offset)
 			return r->host + offset;
-	}
+	} while (++r < m->region + m->nr);
 	return NULL;
 }
 
