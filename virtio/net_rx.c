@@ -73,10 +73,15 @@ static int rx_take(struct net_pair *p, struct vq_chain *c)
  */
 static size_t rx_take_plain(struct net_pair *p, struct vq *vq)
 {
-	size_t nr = vq_pop_buffers(vq, NET_HDR_LEN, NET_RX_MAX, NET_RX_MAX - p->rx_len,
-				   p->rx_buf + p->nr_rx, NET_RX_BUFS - p->nr_rx, p->rx_iov,
-				   &p->nr_rx_iov);
+	struct vq_bufs to = {
+		.buf = p->rx_buf + p->nr_rx,
+		.max = NET_RX_BUFS - p->nr_rx,
+		.iov = p->rx_iov,
+		.nr_iov = p->nr_rx_iov,
+	};
+	size_t nr = vq_pop_buffers(vq, NET_HDR_LEN, NET_RX_MAX, NET_RX_MAX - p->rx_len, &to);
 
+	p->nr_rx_iov = to.nr_iov;
 	for (size_t i = 0; i < nr; i++)
 		p->rx_len += p->rx_buf[p->nr_rx++].len;
 	return nr;

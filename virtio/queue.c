@@ -294,18 +294,18 @@ int vq_pop(struct vq *vq, struct vq_chain *c)
 }
 
 size_t vq_pop_buffers(struct vq *vq, uint32_t min_len, uint32_t max_len, uint32_t want,
-		      struct vq_buf *buf, size_t max, struct iovec *iov, uint32_t *nr)
+		      struct vq_bufs *to)
 {
 	/* Copies, or the compiler would load them again after each store below. */
 	const struct mem_span avail = vq->avail, table = vq->desc;
 	uint32_t size = vq->ring.size, nr_bytes = 0;
 	uint16_t next = vq->next_avail, seen = vq->seen_avail;
-	struct iovec *v = iov + *nr;
+	struct iovec *v = to->iov + to->nr_iov;
 	size_t i;
 
 	if (!vq->ready || vq->fault)
 		return 0;
-	for (i = 0; i < max && nr_bytes < want && next != seen; i++, next++) {
+	for (i = 0; i < to->max && nr_bytes < want && next != seen; i++, next++) {
 		uint64_t *flight, bit;
 		uint16_t head;
 		struct desc d;
@@ -318,16 +318,16 @@ size_t vq_pop_buffers(struct vq *vq, uint32_t min_len, uint32_t max_len, uint32_
 		    d.len < min_len || d.len > max_len || mem_iov(vq->mem, d.addr, d.len, v))
 			break;
 		*flight |= bit;
-		buf[i] = (struct vq_buf){ .head = head, .len = d.len };
+		to->buf[i] = (struct vq_buf){ .head = head, .len = d.len };
 		nr_bytes += d.len;
-		if (v > iov && (uint8_t *)v[-1].iov_base + v[-1].iov_len == v->iov_base)
+		if (v > to->iov && (uint8_t *)v[-1].iov_base + v[-1].iov_len == v->iov_base)
 			v[-1].iov_len += d.len;
 		else
 			v++;
 	}
 	vq->next_avail = next;
 	vq->nr_in_flight += (uint16_t)i;
-	*nr = (uint32_t)(v - iov);
+	to->nr_iov = (uint32_t)(v - to->iov);
 	return i;
 }
 

@@ -91,16 +91,22 @@ struct vq_buf {
 	uint32_t len; /* bytes */
 };
 
+/* Where vq_pop_buffers puts what it pops. */
+struct vq_bufs {
+	struct vq_buf *buf; /* filled from 0, @max at most */
+	size_t max;
+	struct iovec *iov; /* appended at nr_iov, neighbours as one; room for @max */
+	uint32_t nr_iov;
+};
+
 /*
  * vq_pop_buffers - vq_pop for many chains of one writable buffer of @min_len to @max_len bytes, in
- * the order they came, until they have @want bytes or there are @max. Ends early at any chain of
- * another kind, and where the driver's index has to be looked at again: vq_pop takes, or judges,
- * what comes then.
- * @buf: room for @max. @iov: where the buffers are, appended at *nr; there is room for @max more,
- * and neighbours become one. Returns how many were popped.
+ * the order they came, until they have @want bytes or there is no more room. Ends early at any
+ * chain of another kind, and where the driver's index has to be looked at again: vq_pop takes, or
+ * judges, what comes then. Returns how many were popped.
  */
 size_t vq_pop_buffers(struct vq *vq, uint32_t min_len, uint32_t max_len, uint32_t want,
-		      struct vq_buf *buf, size_t max, struct iovec *iov, uint32_t *nr);
+		      struct vq_bufs *to);
 
 /*
  * vq_unpop - put back the chain that the last vq_pop took, before anything was done with it. The

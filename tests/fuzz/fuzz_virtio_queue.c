@@ -133,13 +133,11 @@ static void pop_buffers(uint8_t how)
 {
 	struct vq_buf buf[16];
 	struct iovec iov[16];
-	uint32_t nr_iov = 0;
+	struct vq_bufs to = { .buf = buf, .max = how & 15, .iov = iov };
 	uint64_t described = 0, sum = 0;
-	size_t max = how & 15, nr;
+	size_t nr = vq_pop_buffers(&vq, how & 16 ? 1 : 12, 200, how & 32 ? 300 : UINT16_MAX, &to);
 
-	nr = vq_pop_buffers(&vq, how & 16 ? 1 : 12, 200, how & 32 ? 300 : UINT16_MAX, buf, max, iov,
-			    &nr_iov);
-	MUST(nr <= max && nr_iov <= nr);
+	MUST(nr <= to.max && to.nr_iov <= nr);
 	for (size_t i = 0; i < nr; i++) {
 		MUST(buf[i].len >= 1 && buf[i].len <= 200 && buf[i].head < vq.ring.size);
 		for (size_t k = 0; k < nr_flight; k++)
@@ -147,7 +145,7 @@ static void pop_buffers(uint8_t how)
 		flight[nr_flight++] = buf[i].head;
 		sum += buf[i].len;
 	}
-	for (size_t i = 0; i < nr_iov; i++) {
+	for (size_t i = 0; i < to.nr_iov; i++) {
 		gpa_t a;
 
 		MUST(mem_owns(mem, iov[i].iov_base, &a) && mem_valid(mem, a, iov[i].iov_len));

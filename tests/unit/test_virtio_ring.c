@@ -97,7 +97,11 @@ static uint32_t nr_iov;
 
 static size_t pop_buffers(size_t max, uint32_t want)
 {
-	return vq_pop_buffers(&vq, 12, 1000, want, bufs, max, iov, &nr_iov);
+	struct vq_bufs to = { .buf = bufs, .max = max, .iov = iov, .nr_iov = nr_iov };
+	size_t nr = vq_pop_buffers(&vq, 12, 1000, want, &to);
+
+	nr_iov = to.nr_iov;
+	return nr;
 }
 
 /* Descriptors 0 to 5 are buffers of 64 bytes, 0 to 3 side by side; all six are offered. */
