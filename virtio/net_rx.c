@@ -67,10 +67,7 @@ static int rx_take(struct net_pair *p, struct vq_chain *c)
 	return 0;
 }
 
-/*
- * Append as many as are needed of the plain ones. Drivers cut these out of larger pieces: those
- * that lie side by side are one for the kernel, which saves it work.
- */
+/* Append as many as are needed of the plain ones, which are nearly all. */
 static size_t rx_take_plain(struct net_pair *p, struct vq *vq)
 {
 	struct vq_bufs to = {

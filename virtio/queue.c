@@ -144,6 +144,18 @@ static int walk_indirect(struct vq *vq, struct walk *w, const struct desc *d)
 	return 0;
 }
 
+/*
+ * Take over *@v, which follows those from @first on. Drivers cut buffers out of larger pieces: one
+ * that continues the last is one with it, which saves the kernel work. Returns where the next goes.
+ */
+static inline struct iovec *join(const struct iovec *first, struct iovec *v)
+{
+	if (v == first || (uint8_t *)v[-1].iov_base + v[-1].iov_len != v->iov_base)
+		return v + 1;
+	v[-1].iov_len += v->iov_len;
+	return v;
+}
+
 /* Append one buffer: judged and found in RAM here, once. There is room, for walk_chain counts. */
 static int walk_buffer(struct vq *vq, struct walk *w, const struct desc *d, struct vq_chain *c)
 {
@@ -160,11 +172,7 @@ static int walk_buffer(struct vq *vq, struct walk *w, const struct desc *d, stru
 	if (mem_iov(vq->mem, d->addr, d->len, w->seg))
 		return vq_refuse(vq, "buffer is not in RAM");
 	w->nr_bytes += d->len;
-	if (w->seg > w->first &&
-	    (uint8_t *)w->seg[-1].iov_base + w->seg[-1].iov_len == w->seg->iov_base)
-		w->seg[-1].iov_len += d->len;
-	else
-		w->seg++;
+	w->seg = join(w->first, w->seg);
 	return 0;
 }
 
@@ -320,10 +328,7 @@ size_t vq_pop_buffers(struct vq *vq, uint32_t min_len, uint32_t max_len, uint32_
 		*flight |= bit;
 		to->buf[i] = (struct vq_buf){ .head = head, .len = d.len };
 		nr_bytes += d.len;
-		if (v > to->iov && (uint8_t *)v[-1].iov_base + v[-1].iov_len == v->iov_base)
-			v[-1].iov_len += d.len;
-		else
-			v++;
+		v = join(to->iov, v);
 	}
 	vq->next_avail = next;
 	vq->nr_in_flight += (uint16_t)i;
