@@ -196,40 +196,23 @@ static int walk_end(struct vq *vq, const struct walk *w, struct vq_chain *c)
 	return 0;
 }
 
-/*
- * The chain that begins with @d. Not part of vq_pop: chains of one buffer, which are most of those
- * that come in numbers, have less to save and restore without it.
- */
-__attribute__((noinline)) static int walk_chain(struct vq *vq, struct desc d, struct vq_chain *c)
+static int walk_chain(struct vq *vq, uint16_t head, struct vq_chain *c)
 {
 	struct walk w = {
 		.table = vq->desc,
 		.nr = vq->ring.size,
 		.nr_max = vq->ring.size,
-		.nr_seen = 1,
 		.first = c->seg,
 		.seg = c->seg,
 	};
 	uint16_t known = VRING_DESC_F_NEXT | VRING_DESC_F_WRITE;
-	uint32_t i;
+	uint32_t i = head;
+	struct desc d;
 	int ret;
 
 	if (vq->ring.indirect)
 		known |= VRING_DESC_F_INDIRECT;
 	for (;;) {
-		if (d.flags & ~known)
-			return vq_refuse(vq, "descriptor flag that was not negotiated");
-		i = d.next;
-		if (d.flags & VRING_DESC_F_INDIRECT) {
-			ret = walk_indirect(vq, &w, &d);
-			i = 0;
-		} else {
-			ret = d.len ? walk_buffer(vq, &w, &d, c) : 0;
-			if (!ret && !(d.flags & VRING_DESC_F_NEXT))
-				return walk_end(vq, &w, c);
-		}
-		if (ret)
-			return ret;
 		if (i >= w.nr)
 			return vq_refuse(vq, "descriptor index outside the table");
 		/* The only way to exceed this is a loop; it also bounds c->seg. */
@@ -237,29 +220,28 @@ __attribute__((noinline)) static int walk_chain(struct vq *vq, struct desc d, st
 			return vq_refuse(vq, "chain longer than the queue");
 		if (desc_read(&w.table, i, &d))
 			return vq_refuse(vq, "descriptor table is not in RAM");
+		if (d.flags & ~known)
+			return vq_refuse(vq, "descriptor flag that was not negotiated");
+		if (d.flags & VRING_DESC_F_INDIRECT) {
+			ret = walk_indirect(vq, &w, &d);
+			if (ret)
+				return ret;
+			i = 0;
+			continue;
+		}
+		ret = d.len ? walk_buffer(vq, &w, &d, c) : 0;
+		if (ret)
+			return ret;
+		if (!(d.flags & VRING_DESC_F_NEXT))
+			return walk_end(vq, &w, c);
+		i = d.next;
 	}
-}
-
-/* A chain of one buffer. */
-static int lone_buffer(struct vq *vq, const struct desc *d, struct vq_chain *c)
-{
-	bool writable = d->flags & VRING_DESC_F_WRITE;
-
-	if (mem_iov(vq->mem, d->addr, d->len, c->seg))
-		return vq_refuse(vq, "buffer is not in RAM");
-	c->nr = 1;
-	c->rd = 0;
-	c->wr = !writable;
-	c->readable_left = writable ? 0 : d->len;
-	c->writable_left = writable ? d->len : 0;
-	return 0;
 }
 
 int vq_pop(struct vq *vq, struct vq_chain *c)
 {
 	uint64_t *flight, bit;
 	uint16_t slot, head;
-	struct desc d;
 	int ret;
 
 	if (!vq->ready)
@@ -285,13 +267,8 @@ int vq_pop(struct vq *vq, struct vq_chain *c)
 	if (*flight & bit)
 		return vq_refuse(vq, "chain head is already in flight");
 
-	if (desc_read(&vq->desc, head, &d))
-		return vq_refuse(vq, "descriptor table is not in RAM");
 	c->head = head;
-	if (d.len && !(d.flags & ~VRING_DESC_F_WRITE))
-		ret = lone_buffer(vq, &d, c);
-	else
-		ret = walk_chain(vq, d, c);
+	ret = walk_chain(vq, head, c);
 	if (ret)
 		return ret;
 
